@@ -1,0 +1,17 @@
+/* Files that the build links into the binary (cmake/embed.cmake): the framework's Lua modules. */
+#ifndef PERI_EMBED_H
+#define PERI_EMBED_H
+
+#include <stddef.h>
+
+struct peri_embedded {
+    const char *name;           /* "perigee.types": what require() is asked for */
+    const char *chunkname;      /* "@perigee/types.lua": what tracebacks show */
+    const unsigned char *bytes; /* not NUL-terminated */
+    size_t len;
+};
+
+extern const struct peri_embedded peri_embedded[];
+extern const size_t peri_embedded_count;
+
+#endif

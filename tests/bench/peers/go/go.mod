@@ -1,0 +1,3 @@
+module perigee/bench
+
+go 1.22

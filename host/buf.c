@@ -1,0 +1,74 @@
+#include "buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SMALLEST 256
+
+void peri_buf_deinit(struct peri_buf *buf)
+{
+    free(buf->data);
+    *buf = (struct peri_buf){0};
+}
+
+void peri_buf_grow(struct peri_buf *buf, size_t more)
+{
+    size_t need = 0;
+    if (__builtin_add_overflow(buf->len, more, &need))
+        abort();
+    size_t cap = buf->cap < SMALLEST ? SMALLEST : buf->cap;
+    while (cap < need)
+        cap += cap / 2;
+    char *data = realloc(buf->data, cap);
+    if (data == NULL) {
+        fprintf(stderr, "perigee: out of memory (a buffer of %zu bytes)\n", cap);
+        abort();
+    }
+    buf->data = data;
+    buf->cap = cap;
+}
+
+void peri_buf_add_int(struct peri_buf *buf, int64_t value)
+{
+    char digits[24];
+    char *at = digits + sizeof(digits);
+    uint64_t rest = value < 0 ? 0 - (uint64_t) value : (uint64_t) value;
+    do {
+        *--at = (char) ('0' + rest % 10);
+        rest /= 10;
+    } while (rest != 0);
+    if (value < 0)
+        *--at = '-';
+    peri_buf_add(buf, at, (size_t) (digits + sizeof(digits) - at));
+}
+
+void peri_buf_addf(struct peri_buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (len > 0) {
+        peri_buf_reserve(buf, (size_t) len + 1); /* vsnprintf ends its text with a NUL */
+        vsnprintf(buf->data + buf->len, (size_t) len + 1, format, again);
+        buf->len += (size_t) len;
+    }
+    va_end(again);
+}
+
+void peri_buf_consume(struct peri_buf *buf, size_t len)
+{
+    buf->len -= len;
+    if (buf->len > 0)
+        memmove(buf->data, buf->data + len, buf->len);
+}
+
+void peri_buf_reset(struct peri_buf *buf, size_t keep)
+{
+    if (buf->cap > keep)
+        peri_buf_deinit(buf);
+    buf->len = 0;
+}

@@ -1,0 +1,176 @@
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIMIT(member, fallback, min, max, help)                                                    \
+    {                                                                                              \
+#member, offsetof(struct peri_limits, member), fallback, min, max, help                    \
+    }
+
+const struct peri_limit_option peri_limit_options[] = {
+    LIMIT(max_head_bytes, 16384, 256, 1 << 20, "request line and headers; over it: 431"),
+    LIMIT(max_headers, 100, 1, 10000, "header fields; over it: 431"),
+    LIMIT(max_target_bytes, 8192, 16, 1 << 20, "request target; over it: 414"),
+    LIMIT(max_body_bytes, 1 << 20, 0, UINT32_MAX - 1, "request body; over it: 413"),
+    LIMIT(max_chunk_ext_bytes, 1024, 0, 1 << 20, "chunk extensions of one request; over it: 400"),
+    LIMIT(max_json_depth, 512, 1, 10000, "nesting of a JSON body"),
+    LIMIT(max_connections, 0, 0, 10000000, "of the process, others wait; 0: the descriptor limit"),
+    LIMIT(head_timeout_ms, 10000, 1, 86400000, "for a whole head to arrive; over it: 408"),
+    LIMIT(body_timeout_ms, 30000, 1, 86400000, "for the next byte of a body; over it: 408"),
+    LIMIT(body_min_rate, 100, 0, 1 << 30,
+          "bytes a second of a body after that time; under it: 408"),
+    LIMIT(keep_alive_timeout_ms, 5000, 1, 86400000, "for the next request; over it: close"),
+    LIMIT(write_timeout_ms, 30000, 1, 86400000, "for the client to take a byte; over it: close"),
+    LIMIT(shutdown_grace_ms, 10000, 0, 86400000, "for requests in flight when told to stop"),
+};
+const size_t peri_limit_option_count = sizeof(peri_limit_options) / sizeof(*peri_limit_options);
+
+void peri_config_usage(void)
+{
+    puts("usage: perigee run APPDIR [options]\n"
+         "\n"
+         "  APPDIR                      a folder with app.lua, or a Lua file that returns an app\n"
+         "  --host ADDRESS              address to listen on (127.0.0.1)\n"
+         "  --port N                    port to listen on, 0 for a free one (8000)\n"
+         "  --loops N                   loop threads (number of cores)\n"
+         "  --log text|json|off         access log on standard output (text)\n"
+         "\n"
+         "limits (also options of perigee.app{ limits = { max_body_bytes = ... } }; a flag "
+         "wins):\n");
+    for (size_t i = 0; i < peri_limit_option_count; i++) {
+        const struct peri_limit_option *option = &peri_limit_options[i];
+        char flag[48];
+        snprintf(flag, sizeof(flag), "--%s N", option->name);
+        for (char *c = flag; *c != '\0'; c++)
+            *c = *c == '_' ? '-' : *c;
+        printf("  %-27s %s (%llu)\n", flag, option->help, (unsigned long long) option->fallback);
+    }
+}
+
+static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+    char *end = NULL;
+    errno = 0;
+    if (text[0] < '0' || text[0] > '9')
+        return -1;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0' || number < min || number > max)
+        return -1;
+    *value = number;
+    return 0;
+}
+
+/* Whether `flag` ("max-body-bytes") names the option ("max_body_bytes"). */
+static bool names_option(const char *flag, const char *name)
+{
+    for (; *flag != '\0' && *name != '\0'; flag++, name++) {
+        if (*flag != (*name == '_' ? '-' : *name))
+            return false;
+    }
+    return *flag == *name;
+}
+
+static int parse_limit(struct peri_config *config, const char *flag, const char *text, char *error,
+                       size_t error_size)
+{
+    for (size_t i = 0; i < peri_limit_option_count; i++) {
+        const struct peri_limit_option *option = &peri_limit_options[i];
+        if (!names_option(flag, option->name))
+            continue;
+        if (parse_number(text, option->min, option->max, peri_limit(&config->limits, i)) != 0) {
+            snprintf(error, error_size, "--%s takes a whole number from %llu to %llu, not '%s'",
+                     flag, (unsigned long long) option->min, (unsigned long long) option->max,
+                     text);
+            return -1;
+        }
+        config->limits_given |= 1U << i;
+        return 0;
+    }
+    snprintf(error, error_size, "unknown option --%s (perigee run --help lists them)", flag);
+    return -1;
+}
+
+static int parse_flag(struct peri_config *config, const char *flag, const char *text, char *error,
+                      size_t error_size)
+{
+    uint64_t number = 0;
+    if (strcmp(flag, "host") == 0) {
+        config->host = text;
+    } else if (strcmp(flag, "port") == 0) {
+        if (parse_number(text, 0, 65535, &number) != 0) {
+            snprintf(error, error_size, "--port takes a number from 0 to 65535, not '%s'", text);
+            return -1;
+        }
+        config->port = (int) number;
+    } else if (strcmp(flag, "loops") == 0) {
+        if (parse_number(text, 1, 256, &number) != 0) {
+            snprintf(error, error_size, "--loops takes a number from 1 to 256, not '%s'", text);
+            return -1;
+        }
+        config->loops = (int) number;
+    } else if (strcmp(flag, "log") == 0) {
+        static const char *const formats[] = {"text", "json", "off"};
+        for (int i = 0; i < 3; i++) {
+            if (strcmp(text, formats[i]) == 0) {
+                config->log = (enum peri_log_format) i;
+                return 0;
+            }
+        }
+        snprintf(error, error_size, "--log takes text, json or off, not '%s'", text);
+        return -1;
+    } else {
+        return parse_limit(config, flag, text, error, error_size);
+    }
+    return 0;
+}
+
+int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
+                      size_t error_size)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    *config = (struct peri_config){
+        .host = "127.0.0.1",
+        .port = 8000,
+        .loops = cores < 1     ? 1
+                 : cores > 256 ? 256
+                               : (int) cores,
+    };
+    for (size_t i = 0; i < peri_limit_option_count; i++)
+        *peri_limit(&config->limits, i) = peri_limit_options[i].fallback;
+
+    for (int i = 0; i < argc; i++) {
+        char *argument = argv[i];
+        if (strncmp(argument, "--", 2) != 0) {
+            if (config->app != NULL) {
+                snprintf(error, error_size, "one app at a time: '%s' and '%s'", config->app,
+                         argument);
+                return -1;
+            }
+            config->app = argument;
+            continue;
+        }
+        char flag[64];
+        const char *value = strchr(argument, '=');
+        size_t flag_len = value != NULL ? (size_t) (value - argument) - 2 : strlen(argument) - 2;
+        snprintf(flag, sizeof(flag), "%.*s", (int) (flag_len > 60 ? 60 : flag_len), argument + 2);
+        if (value != NULL) {
+            value++;
+        } else if (i + 1 < argc) {
+            value = argv[++i];
+        } else {
+            snprintf(error, error_size, "--%s wants a value", flag);
+            return -1;
+        }
+        if (parse_flag(config, flag, value, error, error_size) != 0)
+            return -1;
+    }
+    if (config->app == NULL) {
+        snprintf(error, error_size, "which app? perigee run APPDIR, for example: perigee run .");
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,69 @@
+/* Settings of one server process, from flags. Checked once, read-only afterwards, so every thread
+ * may read them. Limits may also be options of perigee.app{ limits = {...} }; a flag wins over the
+ * app. */
+#ifndef PERI_CONFIG_H
+#define PERI_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct peri_limits {
+    uint64_t max_head_bytes;
+    uint64_t max_headers;
+    uint64_t max_target_bytes;
+    uint64_t max_body_bytes;
+    uint64_t max_chunk_ext_bytes;
+    uint64_t max_json_depth;
+    uint64_t max_connections; /* of the whole process; 0: as many as there are descriptors */
+    uint64_t head_timeout_ms;
+    uint64_t body_timeout_ms; /* without any byte of it */
+    uint64_t body_min_rate;   /* bytes a second, once body_timeout_ms have passed; 0: any */
+    uint64_t keep_alive_timeout_ms;
+    uint64_t write_timeout_ms; /* without the client taking any byte */
+    uint64_t shutdown_grace_ms;
+};
+
+/* One entry of the table that flags, app options and the help text are made from. */
+struct peri_limit_option {
+    const char *name; /* with underscores: the app's option; the flag has dashes */
+    size_t offset;    /* in struct peri_limits */
+    uint64_t fallback;
+    uint64_t min;
+    uint64_t max;
+    const char *help;
+};
+
+extern const struct peri_limit_option peri_limit_options[];
+extern const size_t peri_limit_option_count;
+
+static inline uint64_t *peri_limit(struct peri_limits *limits, size_t option)
+{
+    return (uint64_t *) (void *) ((char *) limits + peri_limit_options[option].offset);
+}
+
+enum peri_log_format {
+    PERI_LOG_TEXT,
+    PERI_LOG_JSON,
+    PERI_LOG_OFF,
+};
+
+struct peri_config {
+    const char *app; /* a directory with app.lua, or a Lua file */
+    const char *host;
+    int port;
+    int loops;
+    enum peri_log_format log;
+    struct peri_limits limits;
+    uint32_t limits_given; /* bit i: option i came as a flag */
+};
+
+/* Reads the flags behind `perigee run`. Returns 0, or -1 with one line in `error` that says what is
+ * wrong and what is meant. `argv` must outlive the config. */
+int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
+                      size_t error_size);
+
+/* Prints the flags with their defaults. */
+void peri_config_usage(void);
+
+#endif

@@ -1,0 +1,186 @@
+#include "log.h"
+
+#include "buf.h"
+#include "json.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUEUE_LIMIT (4U << 20) /* bytes that may wait in each stream */
+#define DRAIN_MS 2000
+
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    pthread_t writer;
+    enum peri_log_format format;
+    bool running;
+    bool closing;
+    struct peri_buf waiting[2];
+    uint64_t dropped;
+} log = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+static int descriptor(int stream)
+{
+    return stream == PERI_LOG_ACCESS ? STDOUT_FILENO : STDERR_FILENO;
+}
+
+/* Writes all of it, waiting for the reader; gives up when `patience_ms` pass without progress (-1:
+ * never) or nobody can read any more. */
+static void write_all(int fd, const char *bytes, size_t len, int patience_ms)
+{
+    while (len > 0) {
+        struct pollfd ready = {.fd = fd, .events = POLLOUT};
+        if (poll(&ready, 1, patience_ms) == 0)
+            return;
+        ssize_t written = write(fd, bytes, len);
+        if (written < 0 && errno != EINTR && errno != EAGAIN)
+            return;
+        if (written > 0) {
+            bytes += written;
+            len -= (size_t) written;
+        }
+    }
+}
+
+static void *writer_main(void *unused)
+{
+    (void) unused;
+    struct peri_buf taken[2] = {0};
+    pthread_mutex_lock(&log.mutex);
+    for (;;) {
+        while (log.waiting[0].len == 0 && log.waiting[1].len == 0 && !log.closing)
+            pthread_cond_wait(&log.wake, &log.mutex);
+        if (log.waiting[0].len == 0 && log.waiting[1].len == 0)
+            break;
+        for (int i = 0; i < 2; i++) {
+            struct peri_buf empty = taken[i];
+            taken[i] = log.waiting[i];
+            log.waiting[i] = empty;
+        }
+        uint64_t dropped = log.dropped;
+        log.dropped = 0;
+        int patience_ms = log.closing ? DRAIN_MS : -1;
+        pthread_mutex_unlock(&log.mutex);
+
+        if (dropped > 0)
+            peri_buf_addf(&taken[PERI_LOG_ERROR], "perigee: %llu log lines dropped\n",
+                          (unsigned long long) dropped);
+        for (int i = 0; i < 2; i++) {
+            write_all(descriptor(i), taken[i].data, taken[i].len, patience_ms);
+            peri_buf_reset(&taken[i], 64 << 10);
+        }
+        pthread_mutex_lock(&log.mutex);
+    }
+    pthread_mutex_unlock(&log.mutex);
+    peri_buf_deinit(&taken[0]);
+    peri_buf_deinit(&taken[1]);
+    return NULL;
+}
+
+int peri_log_open(enum peri_log_format format)
+{
+    log.format = format;
+    log.closing = false;
+    int rc = pthread_create(&log.writer, NULL, writer_main, NULL);
+    log.running = rc == 0;
+    return -rc;
+}
+
+void peri_log_close(void)
+{
+    if (!log.running)
+        return;
+    pthread_mutex_lock(&log.mutex);
+    log.closing = true;
+    pthread_cond_signal(&log.wake);
+    pthread_mutex_unlock(&log.mutex);
+
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 2 * DRAIN_MS / 1000;
+    if (pthread_timedjoin_np(log.writer, NULL, &until) != 0)
+        return; /* it hangs in a write nobody takes; the process ends anyway */
+    log.running = false;
+    peri_buf_deinit(&log.waiting[0]);
+    peri_buf_deinit(&log.waiting[1]);
+}
+
+enum peri_log_format peri_log_access_format(void)
+{
+    return log.format;
+}
+
+void peri_log_write(enum peri_log_stream stream, const char *line, size_t len)
+{
+    if (!log.running) {
+        write_all(descriptor(stream), line, len, DRAIN_MS);
+        return;
+    }
+    pthread_mutex_lock(&log.mutex);
+    bool idle = log.waiting[0].len == 0 && log.waiting[1].len == 0;
+    if (log.waiting[stream].len + len > QUEUE_LIMIT)
+        log.dropped++;
+    else
+        peri_buf_add(&log.waiting[stream], line, len);
+    if (idle)
+        pthread_cond_signal(&log.wake);
+    pthread_mutex_unlock(&log.mutex);
+}
+
+static void add_printable(struct peri_buf *line, const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (((unsigned char) *c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
+            peri_buf_addf(line, "\\x%02x", (unsigned char) *c);
+        else
+            peri_buf_add_byte(line, *c);
+    }
+}
+
+static void write_message(const char *level, const char *format, va_list args)
+{
+    char *text = NULL;
+    int len = vasprintf(&text, format, args);
+    if (len < 0)
+        return;
+    struct peri_buf line = {0};
+    if (log.format == PERI_LOG_JSON) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        peri_buf_addf(&line,
+                      "{\"time\":%lld.%03ld,\"level\":\"%s\",\"message\":", (long long) now.tv_sec,
+                      now.tv_nsec / 1000000, level);
+        peri_json_add_string(&line, text, peri_utf8_valid(text, (size_t) len));
+        peri_buf_add_lit(&line, "}\n");
+    } else {
+        peri_buf_add_lit(&line, "perigee: ");
+        add_printable(&line, text);
+        peri_buf_add_byte(&line, '\n');
+    }
+    peri_log_write(PERI_LOG_ERROR, line.data, line.len);
+    peri_buf_deinit(&line);
+    free(text);
+}
+
+void peri_log_error(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_message("error", format, args);
+    va_end(args);
+}
+
+void peri_log_warn(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_message("warning", format, args);
+    va_end(args);
+}

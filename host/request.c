@@ -1,0 +1,167 @@
+#include "request.h"
+
+#include <llhttp.h>
+#include <string.h>
+#include <strings.h>
+
+int peri_request_find(const struct peri_request *request, int from, const char *name, size_t len)
+{
+    for (int i = from; i < request->header_count; i++) {
+        const struct peri_span *span = &request->headers[i].name;
+        if (span->len == len && strncasecmp(request->base + span->at, name, len) == 0)
+            return i;
+    }
+    return -1;
+}
+
+/* The request line, from the first byte on: a proxy that forwards what it read must have read the
+ * same three parts as llhttp. Returns the offset behind it, or 0 when it is not exactly
+ * `METHOD SP target SP HTTP/1.x CRLF`. Empty lines before it are allowed (RFC 9112, 2.2). */
+static uint32_t request_line_end(const struct peri_request *request)
+{
+    const char *base = request->base;
+    uint32_t at = 0;
+    while (base[at] == '\r' && base[at + 1] == '\n')
+        at += 2;
+    const char *method = llhttp_method_name((llhttp_method_t) request->method);
+    size_t method_len = strlen(method);
+    if (at + method_len + 1 != request->target.at || memcmp(base + at, method, method_len) != 0 ||
+        base[at + method_len] != ' ')
+        return 0;
+
+    static const char version[] = " HTTP/1.";
+    const char *behind = base + request->target.at + request->target.len;
+    if (memcmp(behind, version, sizeof(version) - 1) != 0)
+        return 0;
+    behind += sizeof(version) - 1;
+    if ((behind[0] != '0' && behind[0] != '1') || behind[1] != '\r' || behind[2] != '\n')
+        return 0;
+    return (uint32_t) (behind + 3 - base);
+}
+
+static bool header_is(const char *base, struct peri_span span, const char *text, size_t len)
+{
+    return span.len == len && strncasecmp(base + span.at, text, len) == 0;
+}
+
+#define is(base, span, literal) header_is((base), (span), (literal), sizeof(literal) - 1)
+
+/* RFC 3986 host and port, loosely: what can neither end the header nor be read as a path. */
+static bool host_is_sound(const char *host, size_t len)
+{
+    static const char allowed[] = "-._~%!$&'()*+;=:[]"; /* no comma: some proxies join with it */
+    for (size_t i = 0; i < len; i++) {
+        char c = host[i];
+        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+        if (!alphanumeric && (c == '\0' || strchr(allowed, c) == NULL))
+            return false;
+    }
+    return true;
+}
+
+/* Splits the target into path and query; `authority` receives that of an absolute form. */
+static bool split_target(struct peri_request *request, struct peri_span *authority)
+{
+    const char *base = request->base;
+    struct peri_span rest = request->target;
+    *authority = (struct peri_span){0};
+
+    if (base[rest.at] != '/') {
+        if (rest.len == 1 && base[rest.at] == '*') {
+            if (request->method != HTTP_OPTIONS)
+                return false;
+        } else {
+            uint32_t scheme = 0;
+            if (rest.len > 7 && strncasecmp(base + rest.at, "http://", 7) == 0)
+                scheme = 7;
+            else if (rest.len > 8 && strncasecmp(base + rest.at, "https://", 8) == 0)
+                scheme = 8;
+            if (scheme == 0)
+                return false;
+            uint32_t end = scheme;
+            while (end < rest.len && strchr("/?#", base[rest.at + end]) == NULL)
+                end++;
+            *authority = (struct peri_span){rest.at + scheme, end - scheme};
+            if (authority->len == 0 || memchr(base + authority->at, '@', authority->len) != NULL)
+                return false;
+            rest.at += end;
+            rest.len -= end;
+        }
+    }
+    if (memchr(base + rest.at, '#', rest.len) != NULL)
+        return false; /* a client never sends its fragment */
+
+    const char *mark = memchr(base + rest.at, '?', rest.len);
+    request->path = rest;
+    request->query = (struct peri_span){rest.at + rest.len, 0};
+    if (mark != NULL) {
+        uint32_t at = (uint32_t) (mark - base);
+        request->path.len = at - rest.at;
+        request->query = (struct peri_span){at + 1, rest.at + rest.len - at - 1};
+    }
+    return true;
+}
+
+int peri_request_check(struct peri_request *request)
+{
+    const char *base = request->base;
+    uint32_t at = request_line_end(request);
+    if (at == 0)
+        return 400;
+    struct peri_span authority;
+    if (!split_target(request, &authority))
+        return 400;
+
+    struct peri_span *host = NULL;
+    unsigned codings = 0;
+    for (unsigned i = 0; i < request->header_count; i++) {
+        struct peri_span name = request->headers[i].name;
+        struct peri_span *value = &request->headers[i].value;
+        /* `name ":" OWS value OWS CRLF`, with nothing between that llhttp skipped or joined. */
+        uint32_t colon = name.at + name.len;
+        if (name.at != at || base[colon] != ':' || value->at <= colon)
+            return 400;
+        for (at = colon + 1; at < value->at; at++) {
+            if (base[at] != ' ' && base[at] != '\t')
+                return 400;
+        }
+        at = value->at + value->len;
+        while (base[at] == ' ' || base[at] == '\t')
+            at++;
+        if (base[at] != '\r' || base[at + 1] != '\n')
+            return 400;
+        at += 2;
+        while (value->len > 0 && (base[value->at + value->len - 1] == ' ' ||
+                                  base[value->at + value->len - 1] == '\t'))
+            value->len--;
+
+        if (is(base, name, "host")) {
+            if (host != NULL || !host_is_sound(base + value->at, value->len))
+                return 400;
+            host = value;
+        } else if (is(base, name, "transfer-encoding")) {
+            if (++codings > 1 || !is(base, *value, "chunked"))
+                return 400;
+        } else if (is(base, name, "expect")) {
+            if (!is(base, *value, "100-continue"))
+                return 417;
+            request->flags |= PERI_REQUEST_EXPECTS_100;
+        }
+    }
+    if (base[at] != '\r' || base[at + 1] != '\n')
+        return 400;
+    request->head_len = at + 2;
+
+    bool old = (request->flags & PERI_REQUEST_HTTP_1_0) != 0;
+    bool chunked = (request->flags & PERI_REQUEST_CHUNKED) != 0;
+    bool sized = (request->flags & PERI_REQUEST_HAS_LENGTH) != 0;
+    if ((host == NULL && !old) || chunked != (codings == 1) || (chunked && (sized || old)))
+        return 400;
+    if (authority.len > 0) {
+        if (!host_is_sound(base + authority.at, authority.len))
+            return 400;
+        if (host != NULL)
+            *host = authority; /* RFC 9112, 3.2.2: the target's authority replaces Host */
+    }
+    return 0;
+}

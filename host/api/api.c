@@ -1,0 +1,20 @@
+#include "api.h"
+
+#include <lauxlib.h>
+
+static const luaL_Reg modules[] = {
+    {"response", peri_open_response},
+    {"time", peri_open_time},
+    {NULL, NULL},
+};
+
+int luaopen_perigee_host(lua_State *L)
+{
+    lua_createtable(L, 0, sizeof(modules) / sizeof(*modules));
+    for (const luaL_Reg *module = modules; module->name != NULL; module++) {
+        lua_pushcfunction(L, module->func);
+        lua_call(L, 0, 1);
+        lua_setfield(L, -2, module->name);
+    }
+    return 1;
+}

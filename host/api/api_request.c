@@ -1,0 +1,531 @@
+/* The request object a handler sees: a box around the exchange whose fields are made on demand and
+ * then kept. Once the exchange has ended the box is empty and every use of it raises. */
+#include "api.h"
+
+#include "exchange.h"
+#include "json_lua.h"
+#include "loop.h"
+#include "url.h"
+#include "vm.h"
+
+#include <arpa/inet.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+
+static const char REQUEST_TYPE[] = "perigee.Request";
+static const char HEADERS_TYPE[] = "perigee.Headers";
+static const char STREAM_TYPE[] = "perigee.Stream";
+
+static struct peri_exchange *exchange_of(lua_State *L, const char *type)
+{
+    struct peri_request_box *box = luaL_checkudata(L, 1, type);
+    if (box->exchange == NULL)
+        luaL_error(L, "this request has ended: copy what is needed later while it is handled");
+    return box->exchange;
+}
+
+/* --- fields ------------------------------------------------------------------------------------
+ */
+
+static void push_span(lua_State *L, const struct peri_request *request, struct peri_span span)
+{
+    lua_pushlstring(L, peri_request_at(request, span), span.len);
+}
+
+static void push_method(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_pushstring(L, llhttp_method_name((llhttp_method_t) exchange->request.method));
+}
+
+static void push_path(lua_State *L, struct peri_exchange *exchange)
+{
+    if (exchange->path.len > 0)
+        lua_pushlstring(L, exchange->path.data, exchange->path.len);
+    else
+        push_span(L, &exchange->request, exchange->request.path);
+}
+
+static void push_target(lua_State *L, struct peri_exchange *exchange)
+{
+    push_span(L, &exchange->request, exchange->request.target);
+}
+
+static void push_params(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_createtable(L, 0, (int) exchange->match.param_count);
+    for (unsigned i = 0; i < exchange->match.param_count; i++) {
+        const struct peri_param *param = &exchange->match.params[i];
+        lua_pushstring(L, param->name);
+        lua_pushlstring(L, param->value, param->len);
+        lua_rawset(L, -3);
+    }
+}
+
+/* Calls `each` for every name and value of a source, in order. The scratch buffer is the loop's. */
+enum source { QUERY, HEADERS, COOKIES };
+
+typedef void each_fn(lua_State *L, void *context, const struct peri_field *field);
+
+static void each_query(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
+{
+    struct peri_buf *scratch = &exchange->loop->body;
+    const char *text = peri_request_at(&exchange->request, exchange->request.query);
+    size_t len = exchange->request.query.len;
+    size_t name_len = 0;
+    size_t value_len = 0;
+    scratch->len = 0;
+    while (peri_url_next_pair(&text, &len, scratch, &name_len, &value_len)) {
+        struct peri_field field = {scratch->data, name_len, scratch->data + name_len, value_len};
+        each(L, context, &field);
+        scratch->len = 0;
+    }
+}
+
+static void each_header(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
+{
+    struct peri_buf *scratch = &exchange->loop->body;
+    const struct peri_request *request = &exchange->request;
+    for (unsigned i = 0; i < request->header_count; i++) {
+        const struct peri_header *header = &request->headers[i];
+        const char *name = peri_request_at(request, header->name);
+        scratch->len = 0;
+        char *lower = peri_buf_reserve(scratch, header->name.len + header->value.len * 2);
+        for (uint32_t k = 0; k < header->name.len; k++)
+            lower[k] = (char) (name[k] >= 'A' && name[k] <= 'Z' ? name[k] | 32 : name[k]);
+        scratch->len = header->name.len;
+        peri_latin1_decode(scratch, peri_request_at(request, header->value), header->value.len);
+        struct peri_field field = {scratch->data, header->name.len,
+                                   scratch->data + header->name.len,
+                                   scratch->len - header->name.len};
+        each(L, context, &field);
+    }
+}
+
+static void each_cookie(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
+{
+    struct peri_buf *scratch = &exchange->loop->body;
+    const struct peri_request *request = &exchange->request;
+    int at = -1;
+    while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0) {
+        scratch->len = 0;
+        peri_latin1_decode(scratch, peri_request_at(request, request->headers[at].value),
+                           request->headers[at].value.len);
+        const char *text = scratch->data;
+        size_t len = scratch->len;
+        struct peri_field field;
+        while (peri_cookie_next(&text, &len, &field))
+            each(L, context, &field);
+    }
+}
+
+static void each_of(lua_State *L, struct peri_exchange *exchange, enum source source, each_fn *each,
+                    void *context)
+{
+    switch (source) {
+    case QUERY:
+        each_query(L, exchange, each, context);
+        break;
+    case HEADERS:
+        each_header(L, exchange, each, context);
+        break;
+    case COOKIES:
+        each_cookie(L, exchange, each, context);
+        break;
+    }
+}
+
+/* The last value of a name counts. */
+static void set_last(lua_State *L, void *context, const struct peri_field *field)
+{
+    (void) context;
+    lua_pushlstring(L, field->name, field->name_len);
+    lua_pushlstring(L, field->value, field->value_len);
+    lua_rawset(L, -3);
+}
+
+/* Values of one name are one list, RFC 9110, 5.3. */
+static void set_joined(lua_State *L, void *context, const struct peri_field *field)
+{
+    (void) context;
+    lua_pushlstring(L, field->name, field->name_len);
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, -3) == LUA_TSTRING) {
+        bool cookie = field->name_len == 6 && memcmp(field->name, "cookie", 6) == 0;
+        lua_pushstring(L, cookie ? "; " : ", ");
+        lua_pushlstring(L, field->value, field->value_len);
+        lua_concat(L, 3);
+    } else {
+        lua_pop(L, 1);
+        lua_pushlstring(L, field->value, field->value_len);
+    }
+    lua_rawset(L, -3);
+}
+
+static void push_query(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_createtable(L, 0, 4);
+    each_query(L, exchange, set_last, NULL);
+}
+
+/* Names are kept in lower case; looking one up with capitals or with `_` for `-` finds it too. */
+static int headers_index(lua_State *L)
+{
+    size_t len = 0;
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return 0;
+    const char *name = lua_tolstring(L, 2, &len);
+    luaL_Buffer folded;
+    char *to = luaL_buffinitsize(L, &folded, len);
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i];
+        to[i] = (char) (c == '_' ? '-' : c >= 'A' && c <= 'Z' ? c | 32 : c);
+    }
+    luaL_pushresultsize(&folded, len);
+    lua_rawget(L, 1);
+    return 1;
+}
+
+static void push_headers(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_createtable(L, 0, exchange->request.header_count);
+    each_header(L, exchange, set_joined, NULL);
+    if (luaL_newmetatable(L, HEADERS_TYPE)) {
+        lua_pushcfunction(L, headers_index);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setmetatable(L, -2);
+}
+
+static void push_cookies(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_createtable(L, 0, 4);
+    each_cookie(L, exchange, set_last, NULL);
+}
+
+static void push_client(lua_State *L, struct peri_exchange *exchange)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    int port = 0;
+    if (exchange->conn != NULL) {
+        const union peri_address *peer = &exchange->conn->peer;
+        if (peer->any.sa_family == AF_INET6) {
+            inet_ntop(AF_INET6, &peer->v6.sin6_addr, text, sizeof(text));
+            port = ntohs(peer->v6.sin6_port);
+        } else {
+            inet_ntop(AF_INET, &peer->v4.sin_addr, text, sizeof(text));
+            port = ntohs(peer->v4.sin_port);
+        }
+    }
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "host");
+    lua_pushinteger(L, port);
+    lua_setfield(L, -2, "port");
+}
+
+static void push_id(lua_State *L, struct peri_exchange *exchange)
+{
+    char id[33];
+    peri_exchange_id(exchange, id);
+    lua_pushstring(L, id);
+}
+
+static void push_state(lua_State *L, struct peri_exchange *exchange)
+{
+    (void) exchange;
+    lua_newtable(L);
+}
+
+typedef void push_fn(lua_State *L, struct peri_exchange *exchange);
+
+static const struct {
+    const char *name;
+    push_fn *push;
+} fields[] = {
+    {"method", push_method},   {"path", push_path},     {"target", push_target},
+    {"params", push_params},   {"query", push_query},   {"headers", push_headers},
+    {"cookies", push_cookies}, {"client", push_client}, {"id", push_id},
+    {"state", push_state},
+};
+
+/* --- methods -----------------------------------------------------------------------------------
+ */
+
+static int push_body(lua_State *L, struct peri_op *op)
+{
+    struct peri_exchange *exchange = peri_container_of(op, struct peri_exchange_op, op)->exchange;
+    lua_pushlstring(L, exchange->body_at, exchange->body_len);
+    return 1;
+}
+
+/* Raises unless the body can be read as a whole. */
+static void claim_whole(lua_State *L, struct peri_exchange *exchange)
+{
+    if (exchange->body_mode == PERI_BODY_CHUNKS)
+        luaL_error(L, "the body is being read with req:chunks() already");
+    peri_exchange_claim_body(exchange, PERI_BODY_WHOLE);
+}
+
+static int request_body(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    claim_whole(L, exchange);
+    if (!peri_exchange_body_ready(exchange))
+        return peri_exchange_await_body(L, exchange, push_body);
+    lua_pushlstring(L, exchange->body_at, exchange->body_len);
+    return 1;
+}
+
+/* Raises the 422 that FastAPI gives to a body that is no JSON. */
+static int raise_no_json(lua_State *L, const struct peri_json_error *error)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, error->unreadable ? 400 : 422);
+    lua_setfield(L, -2, "status");
+    if (error->unreadable) {
+        lua_pushliteral(L, "There was an error parsing the body");
+    } else {
+        lua_createtable(L, 1, 0);
+        lua_createtable(L, 0, 5);
+        lua_pushliteral(L, "json_invalid");
+        lua_setfield(L, -2, "type");
+        lua_createtable(L, 2, 0);
+        lua_pushliteral(L, "body");
+        lua_rawseti(L, -2, 1);
+        lua_pushinteger(L, (lua_Integer) error->character);
+        lua_rawseti(L, -2, 2);
+        lua_setfield(L, -2, "loc");
+        lua_pushliteral(L, "JSON decode error");
+        lua_setfield(L, -2, "msg");
+        lua_newtable(L);
+        lua_setfield(L, -2, "input");
+        lua_createtable(L, 0, 1);
+        lua_pushstring(L, error->message);
+        lua_setfield(L, -2, "error");
+        lua_setfield(L, -2, "ctx");
+        lua_rawseti(L, -2, 1);
+    }
+    lua_setfield(L, -2, "detail");
+    luaL_getmetatable(L, "perigee.HttpError");
+    lua_setmetatable(L, -2);
+    return lua_error(L);
+}
+
+/* A document that the collector frees when pushing its values raises. */
+static int doc_gc(lua_State *L)
+{
+    peri_json_doc_deinit(lua_touserdata(L, 1));
+    return 0;
+}
+
+static int push_json_of(lua_State *L, struct peri_exchange *exchange)
+{
+    struct peri_json_doc *doc = lua_newuserdatauv(L, sizeof(*doc), 0);
+    memset(doc, 0, sizeof(*doc));
+    if (luaL_newmetatable(L, "perigee.JsonDoc")) {
+        lua_pushcfunction(L, doc_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    struct peri_json_error error;
+    unsigned depth = (unsigned) exchange->loop->vm.app.limits.max_json_depth;
+    if (peri_json_parse(doc, exchange->body_at, exchange->body_len, depth, 0, &error) != 0)
+        return raise_no_json(L, &error);
+    peri_json_push_node(L, &doc->nodes[0]);
+    peri_json_doc_deinit(doc);
+    return 1;
+}
+
+static int push_json(lua_State *L, struct peri_op *op)
+{
+    return push_json_of(L, peri_container_of(op, struct peri_exchange_op, op)->exchange);
+}
+
+static int request_json(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    claim_whole(L, exchange);
+    if (!peri_exchange_body_ready(exchange))
+        return peri_exchange_await_body(L, exchange, push_json);
+    return push_json_of(L, exchange);
+}
+
+/* Takes what has arrived; nil at the end. */
+static int take_chunk(lua_State *L, struct peri_exchange *exchange)
+{
+    if (exchange->body_len == 0)
+        return 0;
+    lua_pushlstring(L, exchange->body_at, exchange->body_len);
+    peri_exchange_drop_body(exchange);
+    return 1;
+}
+
+static int push_chunk(lua_State *L, struct peri_op *op)
+{
+    return take_chunk(L, peri_container_of(op, struct peri_exchange_op, op)->exchange);
+}
+
+static int next_chunk(lua_State *L)
+{
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    if (!peri_exchange_body_ready(exchange))
+        return peri_exchange_await_body(L, exchange, push_chunk);
+    return take_chunk(L, exchange);
+}
+
+static int request_chunks(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    if (exchange->body_mode != PERI_BODY_UNCLAIMED)
+        return luaL_error(L, "the body has been read already");
+    peri_exchange_claim_body(exchange, PERI_BODY_CHUNKS);
+    lua_settop(L, 1);
+    lua_pushcclosure(L, next_chunk, 1);
+    return 1;
+}
+
+struct wanted {
+    const char *name;
+    size_t len;
+    lua_Integer count;
+};
+
+static void add_wanted(lua_State *L, void *context, const struct peri_field *field)
+{
+    struct wanted *wanted = context;
+    if (field->name_len != wanted->len || memcmp(field->name, wanted->name, wanted->len) != 0)
+        return;
+    lua_pushlstring(L, field->value, field->value_len);
+    lua_rawseti(L, -2, ++wanted->count);
+}
+
+/* req:all("query", "tag"): every value of a repeated name, in order. */
+static int request_all(lua_State *L)
+{
+    static const char *const sources[] = {"query", "headers", "cookies", NULL};
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    enum source source = (enum source) luaL_checkoption(L, 2, NULL, sources);
+    struct wanted wanted = {0};
+    wanted.name = luaL_checklstring(L, 3, &wanted.len);
+    lua_newtable(L);
+    each_of(L, exchange, source, add_wanted, &wanted);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"all", request_all},   {"body", request_body}, {"chunks", request_chunks},
+    {"json", request_json}, {NULL, NULL},
+};
+
+/* --- the object --------------------------------------------------------------------------------
+ */
+
+/* What was made before, or assigned, comes first; then methods and fields (upvalue 1: name to
+ * function or to the index of a field). */
+static int request_index(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    bool kept = lua_getiuservalue(L, 1, 1) == LUA_TTABLE;
+    if (kept) {
+        lua_pushvalue(L, 2);
+        if (lua_rawget(L, -2) != LUA_TNIL)
+            return 1;
+        lua_pop(L, 1);
+    }
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, lua_upvalueindex(1));
+    if (type != LUA_TNUMBER)
+        return 1; /* a method, or nil */
+    lua_Integer field = lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    if (!kept) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 4);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, 1);
+    }
+    fields[field].push(L, exchange);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, -4);
+    return 1;
+}
+
+static int request_newindex(lua_State *L)
+{
+    exchange_of(L, REQUEST_TYPE);
+    if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 4);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, 1);
+    }
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
+    return 0;
+}
+
+static void new_request_metatable(lua_State *L)
+{
+    lua_createtable(L, 0, 16);
+    luaL_setfuncs(L, methods, 0);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+        lua_pushinteger(L, (lua_Integer) i);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    lua_pushcclosure(L, request_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, request_newindex);
+    lua_setfield(L, -2, "__newindex");
+}
+
+struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *exchange)
+{
+    struct peri_request_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
+    box->exchange = exchange;
+    if (luaL_newmetatable(L, REQUEST_TYPE))
+        new_request_metatable(L);
+    lua_setmetatable(L, -2);
+    return box;
+}
+
+/* --- the `out` of a streamed answer ------------------------------------------------------------
+ */
+
+static int stream_write(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, STREAM_TYPE);
+    size_t len = 0;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    lua_getiuservalue(L, 1, 1);
+    if (!peri_exchange_stream_write(L, exchange, lua_gettop(L), bytes, len)) {
+        struct peri_task *task = peri_task_current(L);
+        if (task->cancelled != NULL)
+            return peri_task_raise_cancelled(L, task);
+        return luaL_error(L, "the client closed the connection");
+    }
+    if (exchange->conn != NULL && peri_conn_is_full(exchange->conn))
+        return peri_exchange_await_drain(L, exchange);
+    return 0;
+}
+
+struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,
+                                          int response)
+{
+    response = lua_absindex(L, response);
+    struct peri_request_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
+    box->exchange = exchange;
+    lua_pushvalue(L, response);
+    lua_setiuservalue(L, -2, 1);
+    if (luaL_newmetatable(L, STREAM_TYPE)) {
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, stream_write);
+        lua_setfield(L, -2, "write");
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setmetatable(L, -2);
+    return box;
+}

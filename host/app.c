@@ -1,0 +1,142 @@
+#include "app.h"
+
+#include <lauxlib.h>
+#include <llhttp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t method_bit(lua_State *L, const char *name)
+{
+#define CASE(number, symbol, text)                                                                 \
+    if (strcmp(name, #text) == 0)                                                                  \
+        return PERI_METHOD_BIT(number);
+    HTTP_METHOD_MAP(CASE)
+#undef CASE
+    return (uint64_t) luaL_error(L, "'%s' is no method this server knows", name);
+}
+
+/* The text field of the table on top; NULL when it is absent. The caller frees it. */
+static char *text_field(lua_State *L, const char *key)
+{
+    char *text = NULL;
+    lua_getfield(L, -1, key);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        text = strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return text;
+}
+
+static lua_Integer integer_field(lua_State *L, const char *key, lua_Integer fallback)
+{
+    lua_getfield(L, -1, key);
+    lua_Integer value = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : fallback;
+    lua_pop(L, 1);
+    return value;
+}
+
+/* Takes the function at field `key` of the table on top into the registry. */
+static int function_field(lua_State *L, const char *key)
+{
+    if (lua_getfield(L, -1, key) != LUA_TFUNCTION) {
+        lua_pop(L, 1);
+        return LUA_NOREF;
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Whether the function at a registry reference has a parameter to receive the request in. */
+static bool takes_argument(lua_State *L, int reference)
+{
+    lua_Debug info;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, reference);
+    lua_getinfo(L, ">u", &info);
+    return info.nparams > 0 || info.isvararg;
+}
+
+static void read_limits(lua_State *L, struct peri_app *app, const struct peri_config *config)
+{
+    app->limits = config->limits;
+    if (lua_getfield(L, -1, "limits") == LUA_TTABLE) {
+        for (size_t i = 0; i < peri_limit_option_count; i++) {
+            const struct peri_limit_option *option = &peri_limit_options[i];
+            if (lua_getfield(L, -1, option->name) != LUA_TNIL) {
+                lua_Integer value = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
+                if (value < 0 || (uint64_t) value < option->min || (uint64_t) value > option->max)
+                    luaL_error(L, "limits.%s takes a whole number from %I to %I", option->name,
+                               (LUAI_UACINT) option->min, (LUAI_UACINT) option->max);
+                if (!(config->limits_given & (1U << i)))
+                    *peri_limit(&app->limits, i) = (uint64_t) value;
+            }
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
+/* Reads the operation on top of the stack. */
+static void read_operation(lua_State *L, struct peri_app *app, struct peri_operation *operation)
+{
+    operation->path = text_field(L, "path");
+    operation->source = text_field(L, "source");
+    operation->status = (uint16_t) integer_field(L, "status", 200);
+    operation->max_body_bytes =
+        (uint64_t) integer_field(L, "max_body_bytes", (lua_Integer) app->limits.max_body_bytes);
+    operation->handler = function_field(L, "handler");
+    if (operation->path == NULL || operation->handler == LUA_NOREF)
+        luaL_error(L, "an operation needs a path and a handler function");
+    operation->takes_request = takes_argument(L, operation->handler);
+
+    uint64_t methods = 0;
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_getfield(L, -1, "methods");
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_Unsigned count = lua_rawlen(L, -1);
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, (lua_Integer) i);
+        methods |= method_bit(L, luaL_checkstring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+
+    char error[200];
+    if (peri_router_add(app->router, methods, operation->path, operation, error, sizeof(error)) !=
+        0)
+        luaL_error(L, "%s%s%s", operation->source != NULL ? operation->source : "",
+                   operation->source != NULL ? ": " : "", error);
+}
+
+void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config)
+{
+    luaL_checktype(L, -1, LUA_TTABLE);
+    app->fallback = LUA_NOREF;
+    app->router = peri_router_new();
+    read_limits(L, app, config);
+    app->title = text_field(L, "title");
+    app->fallback = function_field(L, "fallback");
+
+    lua_getfield(L, -1, "operations");
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_Unsigned count = lua_rawlen(L, -1);
+    app->operations = calloc(count > 0 ? count : 1, sizeof(*app->operations));
+    if (app->operations == NULL || app->router == NULL)
+        luaL_error(L, "out of memory");
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        app->operation_count = i;
+        lua_rawgeti(L, -1, (lua_Integer) i);
+        read_operation(L, app, &app->operations[i - 1]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void peri_app_deinit(struct peri_app *app)
+{
+    for (size_t i = 0; i < app->operation_count; i++) {
+        free(app->operations[i].path);
+        free(app->operations[i].source);
+    }
+    free(app->operations);
+    free(app->title);
+    peri_router_free(app->router);
+    *app = (struct peri_app){0};
+}

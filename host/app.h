@@ -1,0 +1,39 @@
+/* The app as the host runs it: what entry.load() returned, in C. Belongs to the VM that loaded it.
+ */
+#ifndef PERI_APP_H
+#define PERI_APP_H
+
+#include "buf.h"
+#include "config.h"
+#include "router.h"
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* One path operation. */
+struct peri_operation {
+    int handler;        /* registry reference of a function (req) -> result */
+    uint16_t status;    /* of a plain returned value */
+    bool takes_request; /* false: the handler has no parameter, so no request object is made */
+    uint64_t max_body_bytes;
+    char *path;   /* as declared, for logs */
+    char *source; /* file:line of the declaration; may be NULL */
+};
+
+struct peri_app {
+    struct peri_router *router; /* its values are struct peri_operation */
+    struct peri_operation *operations;
+    size_t operation_count;
+    int fallback; /* registry reference, or LUA_NOREF: answers made by C pass through it */
+    struct peri_limits limits; /* defaults, the app's options, the flags: in this order */
+    char *title;
+};
+
+/* Reads the table on top of the stack, as common to entry.load(): raises when it is not as agreed
+ * upon, so it runs in a protected call. Fills *app even then; peri_app_deinit() is due either way.
+ */
+void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config);
+
+void peri_app_deinit(struct peri_app *app);
+
+#endif

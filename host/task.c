@@ -1,0 +1,414 @@
+#include "task.h"
+
+#include "vm.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL_LIMIT 1024 /* free coroutines kept; a burst beyond it is given back to the collector  \
+                         */
+
+static const char CANCELLED_TYPE[] = "perigee.Cancelled";
+static const char WAIT[] = "wait"; /* its address marks a yield that is meant for the scheduler */
+
+static void run_ready(struct peri_tasks *tasks);
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct peri_tasks *tasks = prepare->data;
+    if (!peri_list_empty(&tasks->ready))
+        run_ready(tasks);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct peri_tasks *tasks = check->data;
+    if (!peri_list_empty(&tasks->ready))
+        run_ready(tasks);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void) idle; /* running at all is what it is for */
+}
+
+void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop)
+{
+    *tasks = (struct peri_tasks){.L = L, .loop = loop};
+    peri_list_init(&tasks->ready);
+    peri_list_init(&tasks->parked);
+    peri_list_init(&tasks->free);
+    uv_prepare_init(loop, &tasks->prepare);
+    uv_check_init(loop, &tasks->check);
+    uv_idle_init(loop, &tasks->idle);
+    tasks->prepare.data = tasks;
+    tasks->check.data = tasks;
+    uv_prepare_start(&tasks->prepare, on_prepare);
+    uv_check_start(&tasks->check, on_check);
+    uv_unref((uv_handle_t *) &tasks->prepare);
+    uv_unref((uv_handle_t *) &tasks->check);
+}
+
+static void task_free(struct peri_task *task)
+{
+    luaL_unref(task->all->L, LUA_REGISTRYINDEX, task->ref);
+    free(task);
+}
+
+void peri_tasks_close(struct peri_tasks *tasks)
+{
+    struct peri_list *link;
+    while ((link = peri_list_first(&tasks->free)) != NULL) {
+        peri_list_remove(link);
+        task_free(peri_container_of(link, struct peri_task, link));
+    }
+    uv_close((uv_handle_t *) &tasks->prepare, NULL);
+    uv_close((uv_handle_t *) &tasks->check, NULL);
+    uv_close((uv_handle_t *) &tasks->idle, NULL);
+}
+
+/* Runs in a protected call: making a coroutine may raise for want of memory. */
+static int new_coroutine(lua_State *L)
+{
+    struct peri_task *task = lua_touserdata(L, 1);
+    task->L = lua_newthread(L);
+    task->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static struct peri_task *take(struct peri_tasks *tasks)
+{
+    struct peri_list *link = peri_list_first(&tasks->free);
+    if (link != NULL) {
+        peri_list_remove(link);
+        tasks->free_count--;
+        return peri_container_of(link, struct peri_task, link);
+    }
+    struct peri_task *task = calloc(1, sizeof(*task));
+    if (task == NULL)
+        return NULL;
+    task->all = tasks;
+    peri_list_init(&task->link);
+    lua_pushcfunction(tasks->L, new_coroutine);
+    lua_pushlightuserdata(tasks->L, task);
+    if (lua_pcall(tasks->L, 1, 0, 0) != LUA_OK) {
+        lua_pop(tasks->L, 1);
+        free(task);
+        return NULL;
+    }
+    return task;
+}
+
+static void finish(struct peri_task *task, int status)
+{
+    struct peri_tasks *tasks = task->all;
+    tasks->alive--;
+    task->op = NULL;
+    task->ended(task, task->owner, status != LUA_OK);
+
+    if (status != LUA_OK)
+        lua_resetthread(task->L);
+    lua_settop(task->L, 0);
+    task->cancelled = NULL;
+    if (tasks->free_count < POOL_LIMIT) {
+        tasks->free_count++;
+        /* Last in, first out: the warm one is used again. */
+        task->link.next = tasks->free.next;
+        task->link.prev = &tasks->free;
+        tasks->free.next->prev = &task->link;
+        tasks->free.next = &task->link;
+    } else {
+        task_free(task);
+    }
+}
+
+static void make_ready(struct peri_task *task)
+{
+    struct peri_tasks *tasks = task->all;
+    peri_list_remove(&task->link);
+    peri_list_append(&tasks->ready, &task->link);
+    if (!uv_is_active((uv_handle_t *) &tasks->idle))
+        uv_idle_start(&tasks->idle, on_idle);
+}
+
+/* Returns whether the task lives on. */
+static bool resume(struct peri_task *task, int arguments)
+{
+    struct peri_tasks *tasks = task->all;
+    struct peri_task *outer = tasks->current;
+    int results = 0;
+
+    tasks->current = task;
+    tasks->resumes++;
+    int status = lua_resume(task->L, tasks->L, arguments, &results);
+    tasks->current = outer;
+
+    if (status != LUA_YIELD) {
+        finish(task, status);
+        return false;
+    }
+    lua_pop(task->L, results);
+    if (task->op == NULL || task->op->done) /* a bare coroutine.yield() lets others run first */
+        make_ready(task);
+    else
+        peri_list_append(&tasks->parked, &task->link);
+    return true;
+}
+
+struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, void *owner,
+                                  void (*ended)(struct peri_task *task, void *owner, bool failed))
+{
+    struct peri_task *task = take(tasks);
+    if (task == NULL) {
+        fputs("perigee: out of memory (a coroutine)\n", stderr);
+        abort();
+    }
+    task->owner = owner;
+    task->ended = ended;
+    tasks->alive++;
+    lua_pushcfunction(task->L, body);
+    lua_pushlightuserdata(task->L, owner);
+    return resume(task, 1) ? task : NULL;
+}
+
+static void run_ready(struct peri_tasks *tasks)
+{
+    struct peri_list batch; /* what becomes ready meanwhile runs after the I/O that is ready now */
+    peri_list_init(&batch);
+    peri_list_take(&batch, &tasks->ready);
+
+    struct peri_list *link;
+    while ((link = peri_list_first(&batch)) != NULL) {
+        struct peri_task *task = peri_container_of(link, struct peri_task, link);
+        peri_list_remove(link);
+        resume(task, 0);
+    }
+    if (peri_list_empty(&tasks->ready))
+        uv_idle_stop(&tasks->idle);
+}
+
+void peri_task_cancel(struct peri_task *task, const char *reason)
+{
+    if (task->cancelled != NULL)
+        return;
+    task->cancelled = reason;
+    if (task->op != NULL && !task->op->done && task->op->cancel != NULL)
+        task->op->cancel(task->op);
+}
+
+struct peri_task *peri_task_current(lua_State *L)
+{
+    return peri_vm_of(L)->tasks.current;
+}
+
+void *peri_op_new(lua_State *L, size_t size)
+{
+    struct peri_task *task = peri_task_current(L);
+    if (task == NULL)
+        luaL_error(L, "cannot wait here: no task is running (handlers may wait, a loading app may "
+                      "not)");
+    if (!lua_isyieldable(L) || task->all->unyieldable > 0)
+        luaL_error(L, "cannot wait here: a C function that cannot be left is running (such as "
+                      "table.sort or string.gsub with a callback); wait before or after it");
+    if (task->cancelled != NULL)
+        peri_task_raise_cancelled(L, task);
+    struct peri_op *op = lua_newuserdatauv(L, size, 0);
+    memset(op, 0, size);
+    op->task = task;
+    if (L != task->L) { /* a coroutine of the app could be dropped while libuv knows of the op */
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, op);
+    }
+    return op;
+}
+
+static int go_on(lua_State *L, int status, lua_KContext context)
+{
+    struct peri_op *op = (struct peri_op *) context;
+    struct peri_task *task = op->task;
+    (void) status;
+    if (!op->done) { /* somebody else resumed this coroutine: wait on */
+        task->op = op;
+        lua_pushlightuserdata(L, (void *) WAIT);
+        return lua_yieldk(L, 1, context, go_on);
+    }
+    task->op = NULL;
+    if (L != task->L) {
+        lua_pushnil(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, op);
+    }
+    if (task->cancelled != NULL)
+        return peri_task_raise_cancelled(L, task);
+    return op->finish != NULL ? op->finish(L, op) : 0;
+}
+
+int peri_op_await(lua_State *L, struct peri_op *op)
+{
+    return go_on(L, LUA_OK, (lua_KContext) op);
+}
+
+void peri_op_done(struct peri_op *op)
+{
+    struct peri_task *task = op->task;
+    op->done = true;
+    if (task->op == op && task->all->current != task)
+        make_ready(task);
+}
+
+static int cancelled_tostring(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_pushliteral(L, "cancelled: ");
+    lua_getfield(L, 1, "reason");
+    lua_concat(L, 2);
+    return 1;
+}
+
+int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushliteral(L, "ECANCELED");
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, task->cancelled);
+    lua_setfield(L, -2, "reason");
+    if (luaL_newmetatable(L, CANCELLED_TYPE)) {
+        lua_pushcfunction(L, cancelled_tostring);
+        lua_setfield(L, -2, "__tostring");
+    }
+    lua_setmetatable(L, -2);
+    return lua_error(L);
+}
+
+bool peri_is_cancelled(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
+        return false;
+    luaL_getmetatable(L, CANCELLED_TYPE);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+/* --- coroutine.resume and coroutine.wrap ------------------------------------------------------ */
+
+static bool is_wait(lua_State *co, int results)
+{
+    return results == 1 && lua_touserdata(co, -1) == (void *) WAIT;
+}
+
+static int co_continue(lua_State *L, int status, lua_KContext context);
+
+/* Resumes `co` (at index 1 of L) with `arguments` values that are already on its stack. Leaves true
+ * and the results, or false and the error, on L; returns how many values these are. */
+static int co_step(lua_State *L, lua_State *co, int arguments)
+{
+    /* Lua forgets across lua_resume that L itself may not yield: remembered for peri_op_new(). */
+    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
+    bool stuck = !lua_isyieldable(L);
+    int results = 0;
+    tasks->unyieldable += stuck;
+    int status = lua_resume(co, L, arguments, &results);
+    tasks->unyieldable -= stuck;
+    if (status == LUA_YIELD && is_wait(co, results)) {
+        lua_pop(co, results);
+        lua_pushlightuserdata(L, (void *) WAIT);
+        return lua_yieldk(L, 1, 0, co_continue);
+    }
+    if (status == LUA_OK || status == LUA_YIELD) {
+        if (!lua_checkstack(L, results + 1)) {
+            lua_pop(co, results);
+            lua_pushboolean(L, 0);
+            lua_pushliteral(L, "too many results to resume");
+            return 2;
+        }
+        lua_pushboolean(L, 1);
+        lua_xmove(co, L, results);
+        return results + 1;
+    }
+    lua_pushboolean(L, 0);
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
+/* The wrap flavour raises what the resume flavour returns; lua_upvalueindex(1) tells them apart. */
+static int co_answer(lua_State *L, int count)
+{
+    if (!lua_isthread(L, lua_upvalueindex(1)))
+        return count;
+    if (lua_toboolean(L, -count))
+        return count - 1;
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    int status = lua_status(co);
+    if (status != LUA_OK && status != LUA_YIELD) { /* died: run its <close> variables */
+        lua_xmove(L, co, 1);
+        lua_resetthread(co);
+        lua_xmove(co, L, 1);
+    }
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static lua_State *co_of(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    if (co == NULL)
+        co = lua_tothread(L, 1);
+    luaL_argexpected(L, co != NULL, 1, "coroutine");
+    return co;
+}
+
+static int co_continue(lua_State *L, int status, lua_KContext context)
+{
+    (void) status;
+    (void) context;
+    return co_answer(L, co_step(L, co_of(L), 0));
+}
+
+static int co_resume(lua_State *L)
+{
+    lua_State *co = co_of(L);
+    int first = lua_isthread(L, lua_upvalueindex(1)) ? 1 : 2;
+    int arguments = lua_gettop(L) - first + 1;
+    const char *fault = NULL;
+    if (co == L)
+        fault = "cannot resume non-suspended coroutine";
+    else if (lua_status(co) == LUA_OK && lua_gettop(co) == 0)
+        fault = "cannot resume dead coroutine";
+    else if (!lua_checkstack(co, arguments))
+        fault = "too many arguments to resume";
+    if (fault != NULL) {
+        lua_pushboolean(L, 0);
+        lua_pushstring(L, fault);
+        return co_answer(L, 2);
+    }
+    lua_xmove(L, co, arguments);
+    return co_answer(L, co_step(L, co, arguments));
+}
+
+static int co_wrap(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, co_resume, 1);
+    return 1;
+}
+
+void peri_task_open_coroutines(lua_State *L)
+{
+    lua_getglobal(L, LUA_COLIBNAME);
+    lua_pushboolean(L, 0); /* no thread as upvalue: the resume flavour */
+    lua_pushcclosure(L, co_resume, 1);
+    lua_setfield(L, -2, "resume");
+    lua_pushcfunction(L, co_wrap);
+    lua_setfield(L, -2, "wrap");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,108 @@
+/* A task is one coroutine the host runs. It goes on until it finishes or awaits an op; the op's
+ * callback calls peri_op_done() exactly once, on the task's own loop thread.
+ *
+ * How control flows: peri_task_start() resumes a pooled coroutine with a C function, the task's
+ * body. Where the body (or Lua called by it) awaits, the coroutine yields to the scheduler and the
+ * task is parked. A libuv callback records what happened in the op and calls peri_op_done(), which
+ * only puts the task on the ready list; the scheduler resumes it between callbacks, and the op's
+ * `finish` makes the Lua values inside the coroutine, where raising is safe. lua_resume is called
+ * in task.c only.
+ *
+ * Cancellation is level-triggered: peri_task_cancel() marks the task and hurries its op; the wait
+ * then raises `cancelled`, and so does every later wait until the body has returned.
+ *
+ * Everything here belongs to one loop thread. */
+#ifndef PERI_TASK_H
+#define PERI_TASK_H
+
+#include "list.h"
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct peri_op;
+struct peri_tasks;
+
+struct peri_task {
+    lua_State *L;           /* its coroutine; kept alive by the pool's registry entry */
+    struct peri_tasks *all; /* the scheduler it belongs to */
+    struct peri_list link;  /* on the ready, the parked or the free list */
+    struct peri_op *op;     /* what it waits for; NULL while it runs or is ready */
+    void (*ended)(struct peri_task *task, void *owner, bool failed); /* see peri_task_start() */
+    void *owner;
+    const char *cancelled; /* why; NULL while it may go on. Static text */
+    int ref;
+};
+
+/* The scheduler of one VM. */
+struct peri_tasks {
+    lua_State *L; /* the VM's main state */
+    uv_loop_t *loop;
+    struct peri_task *current;
+    struct peri_list ready;
+    struct peri_list parked;
+    struct peri_list free;
+    unsigned free_count;
+    unsigned alive;
+    unsigned unyieldable; /* running coroutines of the app whose resumer cannot yield */
+    uint64_t resumes;     /* counts lua_resume calls: proves what never entered Lua */
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle; /* keeps the loop from blocking while tasks are ready */
+};
+
+/* The op a task waits for. First member of a larger struct made by peri_op_new(). */
+struct peri_op {
+    struct peri_task *task;                          /* set by peri_op_new() */
+    int (*finish)(lua_State *L, struct peri_op *op); /* pushes results; may raise; may be NULL */
+    void (*cancel)(struct peri_op *op);              /* hurries the callback along; may be NULL */
+    bool done;
+};
+
+void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop);
+
+/* Closes the handles; every task must have ended. The struct belongs to the loop until they closed.
+ */
+void peri_tasks_close(struct peri_tasks *tasks);
+
+/* Starts a task that runs `body` with the light userdata `owner` as its only argument, at once and
+ * until its first wait. `ended` is called exactly once, outside of Lua, when the body has returned
+ * or raised (`failed`, with the error on top of task->L's stack); it may be called before this
+ * returns, and the task is invalid after it. Returns NULL when it has ended already. `body` should
+ * not raise: it handles the errors of the app itself, because an error that leaves a coroutine does
+ * not run the
+ * `<close>` variables above it. */
+struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, void *owner,
+                                  void (*ended)(struct peri_task *task, void *owner, bool failed));
+
+/* Asks the task to end: its wait, and every later one, raises `cancelled` with this reason (static
+ * text). Does not run Lua itself. */
+void peri_task_cancel(struct peri_task *task, const char *reason);
+
+/* The running task; NULL outside of tasks. */
+struct peri_task *peri_task_current(lua_State *L);
+
+/* Makes an op on the stack of the running coroutine. Raises outside a task and when the task is
+ * cancelled. `size` includes the struct peri_op that comes first; the memory is zeroed. */
+void *peri_op_new(lua_State *L, size_t size);
+
+/* Parks the task: `return peri_op_await(L, op);`. An op that is already done goes on at once. */
+int peri_op_await(lua_State *L, struct peri_op *op);
+
+/* Records that what the op waited for has happened. Never runs Lua. */
+void peri_op_done(struct peri_op *op);
+
+/* Raises the `cancelled` error of a task. */
+int peri_task_raise_cancelled(lua_State *L, struct peri_task *task);
+
+/* Whether the error at `index` is the `cancelled` error. */
+bool peri_is_cancelled(lua_State *L, int index);
+
+/* coroutine.resume and coroutine.wrap that pass waits of the host up to the scheduler, so that a
+ * coroutine made by the app may wait like any other code. Replaces both in the library `coroutine`.
+ */
+void peri_task_open_coroutines(lua_State *L);
+
+#endif

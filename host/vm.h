@@ -1,0 +1,45 @@
+/* One lua_State with its libraries, its scheduler and the app it loaded. Belongs to one thread.
+ *
+ * Lua runs text only: bytecode is refused by load, loadfile, dofile, require and for the app
+ * itself, because crafted bytecode can corrupt memory. */
+#ifndef PERI_VM_H
+#define PERI_VM_H
+
+#include "app.h"
+#include "task.h"
+#include "timer.h"
+
+#include <lua.h>
+
+struct peri_vm {
+    lua_State *L;
+    struct peri_tasks tasks;
+    struct peri_timers *timers; /* the loop's */
+    struct peri_app app;        /* valid after peri_vm_load() */
+    size_t memory;              /* bytes the Lua heap holds */
+};
+
+/* The VM of a Lua state or coroutine. */
+static inline struct peri_vm *peri_vm_of(lua_State *L)
+{
+    return *(struct peri_vm **) lua_getextraspace(L);
+}
+
+/* Opens a VM whose tasks run on `loop` and whose waits use `timers`. Returns 0 or a UV_E* code. */
+int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers);
+
+/* Loads the app that the config names (a folder with app.lua, or a Lua file) into vm->app. Returns
+ * 0, or -1 with the reason in `error`, which the caller frees with peri_buf_deinit(). */
+int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct peri_buf *error);
+
+/* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`. */
+void peri_vm_close(struct peri_vm *vm);
+
+/* A message handler for lua_pcall: turns an error that is a string or has a __tostring into text
+ * with a traceback; tables without one (HTTP errors, the app's own classes) pass unchanged. */
+int peri_traceback(lua_State *L);
+
+/* Pushes nil and an error table {code = "ENOENT", message = ...} for a UV_E* code; returns 2. */
+int peri_push_error(lua_State *L, int code);
+
+#endif

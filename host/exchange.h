@@ -1,0 +1,134 @@
+/* One request, its response and its task: the one meeting place of HTTP and Lua.
+ *
+ *   begin -> feed (head: route, limits) -> feed (body) -> task runs handler -> answer -> over
+ *
+ * Refusals that need no Lua (404, 405, 413, a slash redirect, ...) are answered here and never
+ * enter a VM, unless the app has middleware that wants to see them. The handler starts when the
+ * bytes at hand are used up: with the whole message where it came in one read, otherwise with the
+ * body still arriving. Request bytes stay in the loop's read buffer until the handler waits; then
+ * they are copied once.
+ *
+ * Ownership: taken from and given back to the loop's pool. While `conn` is set the connection
+ * points back at it; a connection that goes away first detaches it (peri_exchange_abort), and the
+ * exchange then lives until its task has ended. The request object in Lua holds a box that is
+ * emptied when the exchange ends. */
+#ifndef PERI_EXCHANGE_H
+#define PERI_EXCHANGE_H
+
+#include "app.h"
+#include "conn.h"
+#include "http.h"
+#include "router.h"
+#include "task.h"
+
+struct peri_request_box {
+    struct peri_exchange *exchange; /* NULL once the exchange ended */
+};
+
+enum peri_body_mode {
+    PERI_BODY_UNCLAIMED, /* nobody asked yet: held up to a mark, then the socket waits */
+    PERI_BODY_WHOLE,     /* gathered up to the limit */
+    PERI_BODY_CHUNKS,    /* taken piece by piece: held up to a mark */
+    PERI_BODY_DROPPED,   /* the answer is out: what still arrives is discarded */
+};
+
+/* What a task waits for: more of the body, or room in the socket. */
+struct peri_exchange_op {
+    struct peri_op op;
+    struct peri_exchange *exchange;
+};
+
+struct peri_exchange {
+    struct peri_conn *conn; /* NULL after an abort */
+    struct peri_loop *loop;
+    struct peri_list link;
+    struct peri_http http;
+    struct peri_request request;
+    struct peri_match match; /* parameters point into the head or into `path` */
+    const struct peri_operation *operation;
+    struct peri_buf head; /* own copy of the head, once it is needed */
+    struct peri_buf path; /* the decoded path, when decoding changed it */
+
+    const char *body_at; /* the body so far: in the bytes being fed, or in `body` */
+    size_t body_len;
+    struct peri_buf body;
+    uint64_t body_total; /* bytes that arrived, taken ones included */
+
+    struct peri_task *task;
+    struct peri_request_box *box; /* both anchored on the task's stack */
+    struct peri_request_box *stream_box;
+    struct peri_exchange_op *waits_body;
+    struct peri_exchange_op *waits_drain;
+
+    uint64_t started_ns; /* 0 while nobody logs */
+    uint64_t sent;       /* bytes of body sent */
+    uint64_t id;         /* 0 until somebody asks */
+    uint64_t body_since; /* uv_now() when the client began to be timed */
+    uint64_t body_base;  /* body_total at that time */
+    uint16_t status;     /* of the answer; 0 until its head is out */
+    uint16_t refusal;    /* there is no operation: the status that says so; 0 otherwise */
+    uint8_t body_mode;
+    bool started;  /* the handler, or a refusal */
+    bool answered; /* the answer is complete */
+    bool failed;   /* the answer was cut: the connection is of no more use */
+    bool keep_alive;
+    bool chunked_out;
+    bool in_place; /* body_at points into the bytes being fed */
+    bool said_continue;
+    bool complete; /* the whole message has arrived */
+};
+
+/* Takes an exchange from the loop's pool. */
+struct peri_exchange *peri_exchange_begin(struct peri_conn *conn);
+
+/* Hands it bytes. Returns how many belong to it; the exchange may be over when this returns
+ * (conn->exchange is NULL then). */
+size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, size_t len);
+
+/* The connection is gone or has to go: detaches it and cancels the task. */
+void peri_exchange_abort(struct peri_exchange *exchange, const char *reason);
+
+/* The client closed its sending side with the message incomplete, or a deadline passed: answers
+ * with `status` when that is still possible, and the connection closes. */
+void peri_exchange_refuse(struct peri_exchange *exchange, int status);
+
+/* Whether the body has room for more; the socket waits otherwise. */
+bool peri_exchange_wants_bytes(const struct peri_exchange *exchange);
+
+/* The socket has taken what was queued. */
+void peri_exchange_on_drain(struct peri_exchange *exchange);
+
+/* The loop is done with everything: frees the pool. */
+void peri_exchange_free_pool(struct peri_loop *loop);
+
+/* --- For the Lua side (api/api_request.c, api/api_stream.c); all run in the exchange's task --- */
+
+/* The body is complete or, in chunks, some of it has arrived. */
+bool peri_exchange_body_ready(const struct peri_exchange *exchange);
+
+/* Claims the body, and sends 100 Continue when the client waits for that. */
+void peri_exchange_claim_body(struct peri_exchange *exchange, enum peri_body_mode mode);
+
+/* Waits for peri_exchange_body_ready(); ends with what `finish` pushes. */
+int peri_exchange_await_body(lua_State *L, struct peri_exchange *exchange,
+                             int (*finish)(lua_State *L, struct peri_op *op));
+
+/* The bytes held are used: forgets them and reads on. */
+void peri_exchange_drop_body(struct peri_exchange *exchange);
+
+/* Writes a piece of a streamed answer; the first one is preceded by the head, which the stream's
+ * response at index `response` describes. Returns false when the connection is gone. */
+bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
+                                const char *bytes, size_t len);
+
+/* Waits until the socket has taken what was written. */
+int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange);
+
+/* A number that names this request in logs, unique in this process. */
+void peri_exchange_id(struct peri_exchange *exchange, char text[33]);
+
+/* Logs on behalf of the request: method, path and where the operation was declared. */
+__attribute__((format(printf, 2, 3))) void peri_exchange_log(struct peri_exchange *exchange,
+                                                             const char *format, ...);
+
+#endif

@@ -1,0 +1,81 @@
+/* One loop thread: a uv_loop with its listener, its connections and its VM.
+ *
+ * Owned by the server process, which starts the thread, asks it to stop through
+ * peri_loop_post_stop() and joins it. Everything else here is touched by the loop's own thread
+ * only. */
+#ifndef PERI_LOOP_H
+#define PERI_LOOP_H
+
+#include "config.h"
+#include "conn.h"
+#include "http.h"
+#include "listener.h"
+#include "response.h"
+#include "vm.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define PERI_READ_BUFFER_SIZE 65536
+
+struct peri_server;
+
+struct peri_inbox_item {
+    int fd;
+    union peri_address peer;
+};
+
+struct peri_loop {
+    struct peri_server *server;
+    const struct peri_config *config;
+    unsigned index;
+    pthread_t thread;
+    uv_loop_t uv;
+    struct peri_timers timers;
+    struct peri_vm vm;
+    struct peri_listener listener;
+    struct peri_list conns;
+    atomic_uint conn_count; /* read by other loops that look for the least busy one */
+    struct peri_list free_exchanges;
+    unsigned free_exchange_count;
+    struct peri_http_limits http_limits;
+    struct peri_head_cache heads;
+    struct peri_buf out;        /* answers of one connection, until its turn ends */
+    struct peri_conn *out_conn; /* whose they are; NULL when `out` is empty */
+    struct peri_buf body;       /* scratch: the JSON text of one answer */
+    char *read_buffer;
+    bool stopping;
+
+    uv_async_t wake;
+    pthread_mutex_t inbox_mutex;
+    struct peri_inbox_item *inbox; /* sockets that another loop accepted for this one */
+    size_t inbox_count;
+    size_t inbox_cap;
+    atomic_int stop_level; /* 0, 1: finish what is in flight, 2: cut */
+    struct peri_timer grace;
+};
+
+/* Opens the loop and loads the app. Returns 0, or -1 with the reason in `error`. */
+int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index,
+                   struct peri_buf *error);
+
+/* Starts accepting from `fd` (not owned) and the thread that runs the loop. Returns 0 or UV_E*. */
+int peri_loop_start(struct peri_loop *loop, int fd);
+
+/* From any thread: hands over an accepted socket. */
+void peri_loop_post_socket(struct peri_loop *loop, int fd, const union peri_address *peer);
+
+/* From any thread: level 1 finishes what is in flight, level 2 cuts. */
+void peri_loop_post_stop(struct peri_loop *loop, int level);
+
+/* After the thread was joined (or never started): everything is closed and freed. Returns 0, or
+ * UV_EBUSY when a handle was left open, which is a bug. */
+int peri_loop_close(struct peri_loop *loop);
+
+/* A connection of this loop is gone; its descriptor is free again. */
+void peri_loop_conn_closed(struct peri_loop *loop);
+
+/* A task of this loop ended: a stopping loop may have waited for it. */
+void peri_loop_task_ended(struct peri_loop *loop);
+
+#endif

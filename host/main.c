@@ -1,0 +1,50 @@
+/* Entry: reads the command and runs it. */
+#include "config.h"
+#include "server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void usage(void)
+{
+    puts("perigee " PERIGEE_VERSION ": serves web APIs written in Lua\n"
+         "\n"
+         "  perigee run APPDIR [options]   serves the app (perigee run --help lists the options)\n"
+         "  perigee version\n"
+         "  perigee help");
+}
+
+static int run(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            peri_config_usage();
+            return 0;
+        }
+    }
+    struct peri_config config;
+    char error[256];
+    if (peri_config_parse(&config, argc, argv, error, sizeof(error)) != 0) {
+        fprintf(stderr, "perigee: %s\n", error);
+        return 2;
+    }
+    return peri_server_run(&config);
+}
+
+int main(int argc, char **argv)
+{
+    const char *command = argc > 1 ? argv[1] : "help";
+    if (strcmp(command, "run") == 0)
+        return run(argc - 2, argv + 2);
+    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
+        puts("perigee " PERIGEE_VERSION);
+        return 0;
+    }
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 ||
+        strcmp(command, "-h") == 0) {
+        usage();
+        return argc > 1 ? 0 : 2;
+    }
+    fprintf(stderr, "perigee: unknown command '%s' (perigee help lists them)\n", command);
+    return 2;
+}

@@ -1,0 +1,208 @@
+#include "server.h"
+
+#include "log.h"
+#include "loop.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define RESERVED_DESCRIPTORS 16 /* beyond those of the loops: log, libuv, files of the app */
+
+void peri_server_conn_closed(struct peri_server *server)
+{
+    atomic_fetch_sub(&server->connections, 1);
+    if (!atomic_load_explicit(&server->short_of_room, memory_order_relaxed))
+        return;
+    atomic_store(&server->short_of_room, false);
+    for (unsigned i = 0; i < server->loop_count; i++)
+        uv_async_send(&server->loops[i].wake);
+}
+
+struct peri_loop *peri_server_pick_loop(struct peri_server *server, struct peri_loop *self)
+{
+    struct peri_loop *best = self;
+    unsigned least = atomic_load_explicit(&self->conn_count, memory_order_relaxed);
+    for (unsigned i = 0; i < server->loop_count; i++) {
+        struct peri_loop *loop = &server->loops[i];
+        unsigned count = atomic_load_explicit(&loop->conn_count, memory_order_relaxed);
+        if (count < least) {
+            least = count;
+            best = loop;
+        }
+    }
+    return best;
+}
+
+/* Takes all descriptors the system allows, and derives how many connections fit. */
+static void choose_max_connections(struct peri_server *server)
+{
+    struct rlimit limit = {0};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    uint64_t reserved = RESERVED_DESCRIPTORS + 6 * (uint64_t) server->loop_count;
+    uint64_t room = limit.rlim_cur > reserved + 8 ? limit.rlim_cur - reserved : 8;
+    uint64_t asked = server->loops[0].vm.app.limits.max_connections;
+    server->max_connections = asked > 0 && asked < room ? asked : room;
+}
+
+/* --- signals -----------------------------------------------------------------------------------
+ */
+
+struct signals {
+    uv_loop_t uv;
+    uv_signal_t term;
+    uv_signal_t interrupt;
+    uv_async_t ended;
+    struct peri_server *server;
+    int level;
+};
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct signals *signals = signal->data;
+    (void) number;
+    if (signals->level >= 2)
+        return;
+    signals->level++;
+    for (unsigned i = 0; i < signals->server->loop_count; i++)
+        peri_loop_post_stop(&signals->server->loops[i], signals->level);
+}
+
+static void on_ended(uv_async_t *async)
+{
+    uv_stop(async->loop);
+}
+
+/* Waits for the loops beside the signal loop, because joining blocks. */
+static void *join_main(void *arg)
+{
+    struct signals *signals = arg;
+    for (unsigned i = 0; i < signals->server->loop_count; i++)
+        pthread_join(signals->server->loops[i].thread, NULL);
+    uv_async_send(&signals->ended);
+    return NULL;
+}
+
+static void wait_for_end(struct peri_server *server)
+{
+    struct signals signals = {.server = server};
+    uv_loop_init(&signals.uv);
+    uv_signal_init(&signals.uv, &signals.term);
+    uv_signal_init(&signals.uv, &signals.interrupt);
+    uv_async_init(&signals.uv, &signals.ended, on_ended);
+    signals.term.data = &signals;
+    signals.interrupt.data = &signals;
+    uv_signal_start(&signals.term, on_signal, SIGTERM);
+    uv_signal_start(&signals.interrupt, on_signal, SIGINT);
+
+    pthread_t joiner;
+    pthread_create(&joiner, NULL, join_main, &signals);
+    uv_run(&signals.uv, UV_RUN_DEFAULT);
+    pthread_join(joiner, NULL);
+
+    uv_close((uv_handle_t *) &signals.term, NULL);
+    uv_close((uv_handle_t *) &signals.interrupt, NULL);
+    uv_close((uv_handle_t *) &signals.ended, NULL);
+    uv_run(&signals.uv, UV_RUN_DEFAULT);
+    uv_loop_close(&signals.uv);
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+static void close_loops(struct peri_server *server)
+{
+    for (unsigned i = 0; i < server->loop_count; i++) {
+        if (peri_loop_close(&server->loops[i]) != 0)
+            peri_log_error("loop %u ended with an open handle: please report this", i);
+    }
+    free(server->loops);
+}
+
+/* Loads the app in every loop; the first failure is the message. */
+static int open_loops(struct peri_server *server)
+{
+    unsigned count = (unsigned) server->config->loops;
+    server->loops = calloc(count, sizeof(*server->loops));
+    if (server->loops == NULL)
+        return -1;
+    struct peri_buf error = {0};
+    for (unsigned i = 0; i < count; i++) {
+        server->loop_count = i + 1;
+        if (peri_loop_open(&server->loops[i], server, i, &error) != 0) {
+            peri_log_error("%.*s", (int) error.len, error.data);
+            peri_buf_deinit(&error);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void banner(struct peri_server *server, const char *host, int port)
+{
+    const char *title = server->loops[0].vm.app.title;
+    bool six = strchr(host, ':') != NULL;
+    char line[512];
+    int len = snprintf(line, sizeof(line),
+                       "perigee " PERIGEE_VERSION ": %s on http://%s%s%s:%d (%u loop%s, %zu "
+                       "operation%s)\n",
+                       title != NULL ? title : "an app", six ? "[" : "", host, six ? "]" : "", port,
+                       server->loop_count, server->loop_count == 1 ? "" : "s",
+                       server->loops[0].vm.app.operation_count,
+                       server->loops[0].vm.app.operation_count == 1 ? "" : "s");
+    peri_log_write(PERI_LOG_ERROR, line, (size_t) len);
+}
+
+int peri_server_run(const struct peri_config *config)
+{
+    struct peri_server server = {.config = config};
+    int code = 1;
+    int port = config->port;
+    char error[256];
+
+    signal(SIGPIPE, SIG_IGN);
+    if (peri_log_open(config->log) != 0)
+        return 1;
+    int fd = peri_listener_bind(config->host, &port, error, sizeof(error));
+    if (fd < 0) {
+        peri_log_error("%s", error);
+        goto end_log;
+    }
+    if (open_loops(&server) != 0)
+        goto end_loops;
+    choose_max_connections(&server);
+
+    /* Threads inherit the mask: signals reach the signal loop only. */
+    sigset_t set;
+    sigset_t before;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    for (unsigned i = 0; i < server.loop_count; i++) {
+        int rc = peri_loop_start(&server.loops[i], fd);
+        if (rc != 0) {
+            peri_log_error("cannot start loop %u: %s", i, uv_strerror(rc));
+            peri_log_close();
+            _exit(1); /* the loops that run already have nothing to finish */
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    banner(&server, config->host, port);
+    wait_for_end(&server);
+    code = 0;
+
+end_loops:
+    close_loops(&server);
+    close(fd);
+end_log:
+    peri_log_close();
+    return code;
+}

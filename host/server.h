@@ -1,0 +1,29 @@
+/* The server process: its loops, its signals, the listening socket. Owned by main(). */
+#ifndef PERI_SERVER_H
+#define PERI_SERVER_H
+
+#include "config.h"
+
+#include <stdatomic.h>
+
+struct peri_loop;
+
+struct peri_server {
+    const struct peri_config *config;
+    struct peri_loop *loops;
+    unsigned loop_count;
+    uint64_t max_connections;
+    atomic_ullong connections; /* open ones, of all loops */
+    atomic_bool short_of_room; /* some listener paused: a closing connection wakes them */
+};
+
+/* Serves until told to stop. Returns the exit code of the process. */
+int peri_server_run(const struct peri_config *config);
+
+/* A connection of the process closed: listeners that paused go on. */
+void peri_server_conn_closed(struct peri_server *server);
+
+/* The loop that should serve the next connection accepted by `self`. */
+struct peri_loop *peri_server_pick_loop(struct peri_server *server, struct peri_loop *self);
+
+#endif

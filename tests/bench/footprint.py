@@ -1,6 +1,8 @@
 """What a server weighs: time to the first answer, resident memory, idle connections, file size."""
 
 import dataclasses
+import http.client
+import json
 import pathlib
 import resource
 import shutil
@@ -93,6 +95,44 @@ def measure(server, cores, starts, connections):
         note,
         stripped_size(server.binary),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Loading:
+    """Medians over fresh starts of apps/large, in milliseconds."""
+
+    app_ms: float  # what its first answer takes longer than that of apps/hello
+    document_ms: float  # the first GET /openapi.json
+
+
+def measure_loading(binary, cores, starts):
+    """What 500 operations cost at load, and their OpenAPI document when it is first asked for."""
+    small, large, documents = [], [], []
+    for _ in range(starts):
+        with servers.Running(servers.perigee("small", binary, "hello"), cores) as running:
+            small.append(running.first_answer_ms)
+        with servers.Running(servers.perigee("large", binary, "large"), cores) as running:
+            large.append(running.first_answer_ms)
+            documents.append(_document_ms(running))
+    return Loading(
+        statistics.median(large) - statistics.median(small), statistics.median(documents)
+    )
+
+
+def _document_ms(running):
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, servers.PATIENCE_S)
+    started = time.perf_counter()
+    connection.request("GET", "/openapi.json")
+    response = connection.getresponse()
+    body = response.read()
+    elapsed = time.perf_counter() - started
+    connection.close()
+    if response.status != 200:
+        raise servers.Missing(f"GET /openapi.json is answered with {response.status}")
+    operations = sum(len(methods) for methods in json.loads(body)["paths"].values())
+    if operations != 500:
+        raise servers.Missing(f"the document lists {operations} operations instead of 500")
+    return elapsed * 1000
 
 
 def raise_descriptor_limit():

@@ -49,7 +49,7 @@ def perigee(name, binary, app="bench", only=()):
         quiet = ("--log", "off", "--keep-alive-timeout-ms", 75000)
         return [binary, "run", HERE / "apps" / app, *address, *quiet]
 
-    label = name.capitalize() if app == "bench" else f"Perigee, apps/{app}"
+    label = "Perigee" if name == "perigee" else f"Perigee, {name.removeprefix('perigee-')}"
     return Server(name, label, command, binary, only=only, version=(binary, "--version"))
 
 
@@ -113,7 +113,10 @@ def _fastapi():
         where = ("--app-dir", HERE / "peers" / "fastapi", "--port", port)
         return [bin_dir / "uvicorn", "app:app", *where, *uvicorn, *quiet]
 
-    versions = "from importlib.metadata import version as v; print('fastapi', v('fastapi'), 'uvicorn', v('uvicorn'))"
+    versions = (
+        "import fastapi, uvicorn;"
+        "print('fastapi', fastapi.__version__, 'uvicorn', uvicorn.__version__)"
+    )
     return Server(
         "fastapi",
         "FastAPI on uvicorn",
@@ -143,7 +146,14 @@ def known(binary=PERIGEE):
         _javascript("bun", "Bun, by hand", "bun"),
         _javascript("elysia", "Elysia on Bun", "bun"),
         _javascript("fastify", "Fastify on Node", "node"),
-        Server("go", "Go net/http", lambda port, loops: [go, port], go, part="go"),
+        Server(
+            "go",
+            "Go net/http",
+            lambda port, loops: [go, port],
+            go,
+            part="go",
+            version=("cat", go.with_name("version")),
+        ),
         _fastapi(),
     ]
     return {server.name: server for server in servers}

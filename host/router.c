@@ -61,10 +61,10 @@ struct entry {
 };
 
 struct literal_edge {
-    uint32_t hash;
-    uint32_t len;
+    uint64_t key; /* see add_to_key() */
     const char *text;
     struct node *node; /* NULL: a free slot */
+    uint32_t len;
 };
 
 struct shape_edge {
@@ -244,21 +244,22 @@ static int parse_path(struct parser *parser, struct step *steps)
 
 /* Building the tree */
 
-#define HASH_START UINT32_C(2166136261) /* FNV-1a */
-
-static inline uint32_t hash_byte(uint32_t hash, char byte)
+/* The key of a literal is its last 8 bytes: a segment's is complete when its end is found, and
+ * tells a short one entirely. */
+static inline uint64_t add_to_key(uint64_t key, char byte)
 {
-    return (hash ^ (uint8_t) byte) * UINT32_C(16777619);
+    return key << 8 | (uint8_t) byte;
 }
 
-/* The slot with this text, or the free one where it belongs. The table is never full. */
-static inline struct literal_edge *literal_slot(const struct node *node, uint32_t hash,
+/* The slot with this text, or the free one where it belongs: the table is never full. */
+static inline struct literal_edge *literal_slot(const struct node *node, uint64_t key,
                                                 const char *text, size_t len)
 {
+    uint32_t hash = (uint32_t) ((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
     for (uint32_t i = hash & node->literal_mask;; i = (i + 1) & node->literal_mask) {
         struct literal_edge *edge = &node->literals[i];
-        if (edge->node == NULL ||
-            (edge->hash == hash && edge->len == len && memcmp(edge->text, text, len) == 0))
+        if (edge->node == NULL || (edge->key == key && edge->len == len &&
+                                   (len <= sizeof(key) || memcmp(edge->text, text, len) == 0)))
             return edge;
     }
 }
@@ -272,23 +273,23 @@ static void grow_literals(struct node *node)
     for (uint32_t i = 0; old.literals != NULL && i <= old.literal_mask; i++) {
         struct literal_edge edge = old.literals[i];
         if (edge.node != NULL)
-            *literal_slot(node, edge.hash, edge.text, edge.len) = edge;
+            *literal_slot(node, edge.key, edge.text, edge.len) = edge;
     }
     free(old.literals);
 }
 
 static struct node *literal_child(struct node *node, const struct piece *piece)
 {
-    uint32_t hash = HASH_START;
+    uint64_t key = 0;
     for (uint32_t i = 0; i < piece->len; i++)
-        hash = hash_byte(hash, piece->text[i]);
+        key = add_to_key(key, piece->text[i]);
     if (node->literals == NULL || node->literal_count > node->literal_mask / 2)
         grow_literals(node); /* at most half full, so that a miss ends at once */
 
-    struct literal_edge *edge = literal_slot(node, hash, piece->text, piece->len);
+    struct literal_edge *edge = literal_slot(node, key, piece->text, piece->len);
     if (edge->node == NULL) {
         struct node *child = must(calloc(1, sizeof(*child)));
-        *edge = (struct literal_edge){hash, piece->len, piece->text, child};
+        *edge = (struct literal_edge){key, piece->text, child, piece->len};
         node->literal_count++;
     }
     return edge->node;
@@ -528,8 +529,8 @@ static void capture(const struct step *step, const char *at, const char *end, co
 
 /* Matches a step of several pieces: which positions can work is computed from the end backwards, in
  * a time that no path and no pattern can blow up as backtracking would. */
-static bool match_pieces(const struct step *step, const char *at, const char *end,
-                         struct peri_match *match)
+__attribute__((noinline)) static bool match_pieces(const struct step *step, const char *at,
+                                                   const char *end, struct peri_match *match)
 {
     size_t len = (size_t) (end - at);
     uint16_t masks[len + 1];
@@ -546,33 +547,27 @@ static bool match_pieces(const struct step *step, const char *at, const char *en
     return true;
 }
 
+/* Matches a shape and takes its parameters. For a shape of one segment, `end` is where that ends.
+ */
 static inline bool match_shape(const struct step *step, const char *at, const char *end,
                                struct peri_match *match)
 {
-    if (step->count > 1)
+    bool matches = true;
+    if (step->rank == RANK_TEXT)
+        matches = at < end; /* a segment has no slash */
+    else if (step->count > 1)
         return match_pieces(step, at, end, match);
-
-    bool matches = false;
-    switch (step->pieces[0].kind) {
-    case PIECE_TEXT: /* the segment has no slash */
-        matches = at < end;
-        break;
-    case PIECE_DIGITS:
+    else if (step->pieces[0].kind == PIECE_DIGITS)
         matches = at < end && all_digits(at, end);
-        break;
-    case PIECE_UUID:
+    else if (step->pieces[0].kind == PIECE_UUID)
         matches = at < end && uuid_len(at, end) == (size_t) (end - at);
-        break;
-    default: /* PIECE_REST; a literal alone and a dot alone are no shapes */
-        matches = true;
-    }
     if (matches)
         push_param(match, at, end);
     return matches;
 }
 
 /* The path ends at this node: is there an entry for the method? */
-static bool accept(struct search *search, const struct node *node)
+static inline bool accept(const struct search *search, const struct node *node)
 {
     struct peri_match *match = search->match;
     if ((node->methods & search->method) == 0) {
@@ -588,31 +583,46 @@ static bool accept(struct search *search, const struct node *node)
     return true;
 }
 
-/* Tries all that can follow `node` with the segment at `at`; recursion is as deep as the patterns.
- */
+/* Tries all that can follow `node` with the segment at `at`. Recurses only where there is another
+ * way to come back for, as deep as the patterns are; the last way goes on in the loop. */
 // NOLINTNEXTLINE(misc-no-recursion)
-static bool walk(struct search *search, const struct node *node, const char *at)
+static bool walk(const struct search *search, const struct node *node, const char *at)
 {
-    const char *end = at;
-    uint32_t hash = HASH_START;
-    while (end < search->end && *end != '/')
-        hash = hash_byte(hash, *end++);
-    bool is_last = end == search->end;
+    struct peri_match *match = search->match;
+    const char *path_end = search->end;
 
-    if (node->literals != NULL) {
-        const struct node *child = literal_slot(node, hash, at, (size_t) (end - at))->node;
-        if (child != NULL && (is_last ? accept(search, child) : walk(search, child, end + 1)))
-            return true;
-    }
+    while (node != NULL) {
+        const struct node *next = NULL;
+        const unsigned param_count = match->param_count;
+        const char *end = at;
+        uint64_t key = 0;
+        for (; end != path_end && *end != '/'; end++)
+            key = add_to_key(key, *end);
+        bool is_last = end == path_end;
 
-    unsigned param_count = search->match->param_count;
-    for (uint32_t i = 0; i < node->shape_count; i++) {
-        const struct shape_edge *edge = &node->shapes[i];
-        bool is_rest = edge->step.rank >= RANK_REST_SPECIFIC;
-        if (match_shape(&edge->step, at, is_rest ? search->end : end, search->match) &&
-            (is_last || is_rest ? accept(search, edge->node) : walk(search, edge->node, end + 1)))
-            return true;
-        search->match->param_count = param_count;
+        if (node->literals != NULL) {
+            const struct node *child = literal_slot(node, key, at, (size_t) (end - at))->node;
+            if (child != NULL && !is_last && node->shape_count == 0)
+                next = child;
+            else if (child != NULL &&
+                     (is_last ? accept(search, child) : walk(search, child, end + 1)))
+                return true;
+        }
+
+        for (uint32_t i = 0; i < node->shape_count; i++) {
+            const struct shape_edge *edge = &node->shapes[i];
+            bool ends = is_last || edge->step.rank >= RANK_REST_SPECIFIC;
+            match->param_count = param_count;
+            if (!match_shape(&edge->step, at,
+                             edge->step.rank >= RANK_REST_SPECIFIC ? path_end : end, match))
+                continue;
+            if (!ends && i + 1 == node->shape_count)
+                next = edge->node;
+            else if (ends ? accept(search, edge->node) : walk(search, edge->node, end + 1))
+                return true;
+        }
+        node = next;
+        at = end + 1;
     }
     return false;
 }

@@ -236,9 +236,11 @@ class Running:
             time.sleep(0.0002)
 
     def last_words(self):
+        """The part of its output that most likely says what went wrong."""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return " / ".join(line.strip() for line in lines[-3:]) or "without a word"
+        telling = [line for line in lines if "rror" in line][:1] or lines[:2]
+        return " ".join(line.strip() for line in telling) or "without a word"
 
     def stop(self):
         """Ends it as an operator would; kills it, and says so, where that does not help."""

@@ -1,0 +1,140 @@
+--- Middleware and error handlers around handlers: functions in, one function out, made once at load.
+--- Knows no paths, types or documents.
+
+local errors = require("perigee.errors")
+local host = require("perigee.host")
+local response = require("perigee.response")
+local status_names = require("perigee.status")
+
+local M = {}
+
+---@alias perigee.Handler fun(req: perigee.Request): any
+---@alias perigee.Middleware fun(req: perigee.Request, next: fun(req: perigee.Request): perigee.Response): any
+---@alias perigee.ErrorHandler fun(req: perigee.Request, err: any): any
+
+--- An error that is no answer by itself, with where it came from.
+---@class perigee.Failure
+---@field cause any what was raised
+---@field traceback string
+local Failure = {}
+Failure.__index = Failure
+
+local function describe(err)
+  local ok, text = pcall(tostring, err)
+  return ok and text or "an error whose message cannot be made"
+end
+
+-- The message handler: HTTP errors and cancellation travel as they are, for the rest the stack is kept.
+local function keep_traceback(err)
+  if errors.is_answer(err) or errors.is_cancelled(err) then
+    return err
+  end
+  return setmetatable({ cause = err, traceback = debug.traceback(describe(err), 2) }, Failure)
+end
+
+-- Looks a handler up for an error: by its class (the metatable, and those it inherits from through
+-- __index), then by its status. Inner routers were asked before.
+local function find_handler(handlers, err)
+  local status = 500
+  if errors.is_answer(err) then
+    if errors.is_validation_error(err) and handlers.validation then
+      return handlers.validation
+    end
+    status = err.status
+  else
+    local class = getmetatable(err.cause)
+    while type(class) == "table" do
+      if handlers[class] then
+        return handlers[class]
+      end
+      local index = rawget(class, "__index")
+      class = index ~= class and type(index) == "table" and index or getmetatable(class)
+    end
+  end
+  return handlers[status]
+end
+
+local function unwrapped(err)
+  if getmetatable(err) == Failure then
+    return err.cause
+  end
+  return err
+end
+
+local function plain_answer(req, err)
+  if errors.is_validation_error(err) then
+    return response.bytes(err.body, { status = err.status, content_type = "application/json" })
+  end
+  if errors.is_http_error(err) then
+    local detail = err.detail == nil and status_names.phrase(err.status) or err.detail
+    return response.json({ detail = detail }, { status = err.status, headers = err.headers })
+  end
+  host.log.failure(req, err.traceback)
+  return response.text("Internal Server Error", { status = 500 })
+end
+
+--- Makes a handler whose outcome is a response in every case: results are wrapped, errors are handled
+--- by the innermost fitting error handler, and what nobody handles becomes the usual answer. Only
+--- cancellation passes.
+---@param handler fun(req: perigee.Request, invalid: string?): any
+---@param chain table[] tables of error handlers by class, status or "validation", innermost first
+---@param status? integer of a plain result
+---@param schema? userdata of a plain result
+---@return fun(req: perigee.Request, invalid: string?): perigee.Response
+function M.answering(handler, chain, status, schema)
+  local function handle(req, err, from)
+    if errors.is_cancelled(err) then
+      error(err, 0)
+    end
+    for i = from, #chain do
+      local found = find_handler(chain[i], err)
+      if found then
+        local ok, result = xpcall(found, keep_traceback, req, unwrapped(err))
+        if ok then
+          return response.of(result, errors.is_answer(err) and err.status or 500)
+        end
+        return handle(req, result, i + 1) -- a handler that fails is handled further out
+      end
+    end
+    return plain_answer(req, err)
+  end
+
+  return function(req, invalid)
+    local ok, result = xpcall(handler, keep_traceback, req, invalid)
+    if ok then
+      return response.of(result, status, schema)
+    end
+    return handle(req, result, 1)
+  end
+end
+
+--- Wraps `handler` in `middlewares`, the first one outermost. Each of them sees a response from what it
+--- wraps, whatever happened there. Built once, not per request.
+---@param middlewares perigee.Middleware[]
+---@param handler fun(req: perigee.Request, invalid: string?): perigee.Response
+---@param chain table[] error handlers for what middleware raises, innermost first
+---@return fun(req: perigee.Request, invalid: string?): perigee.Response
+function M.compose(middlewares, handler, chain)
+  local function wrap(inner)
+    for i = #middlewares, 1, -1 do
+      local middleware, following = middlewares[i], inner
+      inner = M.answering(function(req)
+        return middleware(req, following)
+      end, chain)
+    end
+    return inner
+  end
+
+  local usual = wrap(handler)
+  return function(req, invalid)
+    if invalid == nil then
+      return usual(req)
+    end
+    -- `next` takes the request alone: what else the host said travels around the middleware.
+    return wrap(function(same)
+      return handler(same, invalid)
+    end)(req)
+  end
+end
+
+return M

@@ -1,0 +1,191 @@
+--- Explicit responses: what a handler returns when its result is not just JSON with the declared
+--- status. The host reads their fields; it is the only one that writes bytes.
+
+local cookie = require("perigee.cookie")
+local errors = require("perigee.errors")
+local headers = require("perigee.headers")
+local host = require("perigee.host")
+local json = require("perigee.json")
+
+---@class perigee.Response
+---@field status integer
+---@field headers? perigee.HeaderList
+---@field content_type? string
+---@field body? string bytes
+---@field json? any encoded by the host; json.null for null
+---@field schema? userdata the compiled type that guides the encoding of `json`
+---@field stream? fun(out: perigee.Out)
+local Response = {}
+host.response.metatable.__index = Response
+
+---@class perigee.ResponseOptions
+---@field status? integer
+---@field headers? table<string, string|string[]>|perigee.HeaderList
+---@field content_type? string
+
+local OPTIONS = { status = "integer", headers = "table", content_type = "string" }
+
+local M = {}
+
+-- `fields` becomes the response. The status is left open (nil) where a declared one may fill it in.
+local function make(what, fields, options)
+  fields.status = 200
+  if options then
+    errors.check_options(what, options, OPTIONS)
+    fields.status = options.status or fields.status
+    fields.content_type = options.content_type or fields.content_type
+    fields.headers = options.headers and headers.list(options.headers)
+  end
+  return setmetatable(fields, host.response.metatable)
+end
+
+local function check_string(what, value)
+  if type(value) ~= "string" then
+    errors.raise("%s: a string is needed, not %s", what, type(value))
+  end
+end
+
+--- Plain text.
+---@param text string
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.text(text, options)
+  check_string("perigee.text", text)
+  return make("perigee.text", { body = text, content_type = "text/plain; charset=utf-8" }, options)
+end
+
+--- A page.
+---@param text string
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.html(text, options)
+  check_string("perigee.html", text)
+  return make("perigee.html", { body = text, content_type = "text/html; charset=utf-8" }, options)
+end
+
+--- Bytes as they are.
+---@param bytes string
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.bytes(bytes, options)
+  check_string("perigee.bytes", bytes)
+  return make("perigee.bytes", { body = bytes, content_type = "application/octet-stream" }, options)
+end
+
+--- Any value as JSON, as it is: a declared response type is not applied to it.
+---@param value any
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.json(value, options)
+  return make("perigee.json", { json = value == nil and json.null or value }, options)
+end
+
+--- No body.
+---@param status? integer 204 unless given
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.empty(status, options)
+  local response = make("perigee.empty", {}, options)
+  response.status = status or options and options.status or 204
+  return response
+end
+
+local function percent(char)
+  return ("%%%02X"):format(char:byte())
+end
+
+--- Sends the client elsewhere: 307 unless `options.status` says otherwise.
+---@param url string
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.redirect(url, options)
+  check_string("perigee.redirect", url)
+  local response = make("perigee.redirect", {}, options)
+  response.status = options and options.status or 307
+  response.headers = response.headers or {}
+  -- Control characters stay as they are: the host refuses them, and a broken URL is worth an error.
+  headers.set(response.headers, "Location", (url:gsub("[ \"<>\\^`{|}\128-\255]", percent)))
+  return response
+end
+
+--- A body made while it is sent: `out:write(bytes)` waits while the client is slow.
+---@param produce fun(out: perigee.Out)
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.stream(produce, options)
+  if type(produce) ~= "function" then
+    errors.raise("perigee.stream: a function is needed, not %s", type(produce))
+  end
+  return make("perigee.stream", { stream = produce }, options)
+end
+
+--- Whether a value is an explicit response.
+---@param value any
+---@return boolean
+function M.is_response(value)
+  return type(value) == "table" and getmetatable(value) == host.response.metatable
+end
+
+--- The response that a handler's result stands for.
+---@param value any
+---@param status? integer of a plain value
+---@param schema? userdata of a plain value
+---@return perigee.Response
+function M.of(value, status, schema)
+  if M.is_response(value) then
+    return value
+  end
+  local fields = { status = status or 200, json = value == nil and json.null or value, schema = schema }
+  return setmetatable(fields, host.response.metatable)
+end
+
+--- The first value of a header, or nil.
+---@param name string
+---@return string?
+function Response:get(name)
+  return self.headers and headers.get(self.headers, name)
+end
+
+--- Sets a header, in place of all values it had.
+---@param name string
+---@param value string|number
+---@return perigee.Response self
+function Response:set(name, value)
+  self.headers = self.headers or {}
+  headers.set(self.headers, name, value)
+  return self
+end
+
+--- Adds a header line.
+---@param name string
+---@param value string|number
+---@return perigee.Response self
+function Response:add(name, value)
+  self.headers = self.headers or {}
+  headers.add(self.headers, name, value)
+  return self
+end
+
+--- Sets a cookie.
+---@param name string
+---@param value string
+---@param options? perigee.CookieOptions
+---@return perigee.Response self
+function Response:cookie(name, value, options)
+  errors.check_options("response:cookie", options or {}, cookie.options)
+  return self:add("Set-Cookie", cookie.format(name, value, options))
+end
+
+--- Tells the client to forget a cookie; path and domain must be those it was set with.
+---@param name string
+---@param options? perigee.CookieOptions
+---@return perigee.Response self
+function Response:delete_cookie(name, options)
+  local gone = { max_age = 0, expires = 0 }
+  for key, value in pairs(options or {}) do
+    gone[key] = value
+  end
+  return self:cookie(name, "", gone)
+end
+
+return M

@@ -39,7 +39,9 @@ local function quoted(value)
   if value:find("^[%w!#$%%&'*+%-.^_`|~:]*$") then
     return value
   end
-  return '"' .. value:gsub('[\\"]', "\\%0"):gsub("[^%w!#$%%&'*+%-.^_`|~: ()/<=>?@%[%]{}\\\"]", octal) .. '"'
+  return '"'
+    .. value:gsub('[\\"]', "\\%0"):gsub("[^%w!#$%%&'*+%-.^_`|~: ()/<=>?@%[%]{}\\\"]", octal)
+    .. '"'
 end
 
 --- A date as HTTP writes it (RFC 9110, 5.6.7).
@@ -48,7 +50,15 @@ end
 function M.date(time)
   local at = os.date("!*t", time)
   local day, month = DAYS[at.wday], MONTHS[at.month]
-  return ("%s, %02d %s %d %02d:%02d:%02d GMT"):format(day, at.day, month, at.year, at.hour, at.min, at.sec)
+  return ("%s, %02d %s %d %02d:%02d:%02d GMT"):format(
+    day,
+    at.day,
+    month,
+    at.year,
+    at.hour,
+    at.min,
+    at.sec
+  )
 end
 
 --- The value of a Set-Cookie header. Raises on a name or an attribute that no client would take.

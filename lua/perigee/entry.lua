@@ -12,7 +12,13 @@ function M.load(path)
   local app = chunk()
   local build = type(app) == "table" and app.build
   if type(build) ~= "function" then
-    error(("%s must end with `return app`, an app made by perigee.app(); it returned %s"):format(path, type(app)), 0)
+    error(
+      ("%s must end with `return app`, an app made by perigee.app(); it returned %s"):format(
+        path,
+        type(app)
+      ),
+      0
+    )
   end
   return app:build()
 end

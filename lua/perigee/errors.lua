@@ -101,7 +101,11 @@ function M.check_options(what, options, known)
       )
     end
     local kind = type(value)
-    if expected ~= "any" and expected ~= kind and not ("|" .. expected .. "|"):find("|" .. kind .. "|") then
+    if
+      expected ~= "any"
+      and expected ~= kind
+      and not ("|" .. expected .. "|"):find("|" .. kind .. "|")
+    then
       if not (expected:find("integer") and math.type(value) == "integer") then
         M.raise("%s: option '%s' must be %s, not %s", what, name, expected:gsub("|", " or "), kind)
       end
@@ -121,7 +125,10 @@ end
 ---@return perigee.HttpError
 function M.http_error(status, detail, header_fields)
   if math.type(status) ~= "integer" or status < 200 or status > 999 then
-    M.raise("perigee.http_error: the status must be an integer from 200 to 999, not %s", tostring(status))
+    M.raise(
+      "perigee.http_error: the status must be an integer from 200 to 999, not %s",
+      tostring(status)
+    )
   end
   return setmetatable({
     status = status,

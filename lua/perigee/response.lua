@@ -104,7 +104,7 @@ function M.redirect(url, options)
   response.status = options and options.status or 307
   response.headers = response.headers or {}
   -- Control characters stay as they are: the host refuses them, and a broken URL is worth an error.
-  headers.set(response.headers, "Location", (url:gsub("[ \"<>\\^`{|}\128-\255]", percent)))
+  headers.set(response.headers, "Location", (url:gsub('[ "<>\\^`{|}\128-\255]', percent)))
   return response
 end
 
@@ -135,7 +135,8 @@ function M.of(value, status, schema)
   if M.is_response(value) then
     return value
   end
-  local fields = { status = status or 200, json = value == nil and json.null or value, schema = schema }
+  local fields =
+    { status = status or 200, json = value == nil and json.null or value, schema = schema }
   return setmetatable(fields, host.response.metatable)
 end
 

@@ -150,7 +150,11 @@ function Router:route(methods, path, options, handler)
   for i, method in ipairs(methods) do
     upper[i] = tostring(method):upper()
     if not KNOWN_METHODS[upper[i]] then
-      errors.raise("app:route: unknown method '%s' (known: %s)", tostring(method), table.concat(M.METHODS, ", "))
+      errors.raise(
+        "app:route: unknown method '%s' (known: %s)",
+        tostring(method),
+        table.concat(M.METHODS, ", ")
+      )
     end
   end
   declare(self, "app:route", upper, path, options, handler)
@@ -185,7 +189,10 @@ end
 function Router:on_error(what, handler)
   local known = math.type(what) == "integer" or type(what) == "table" or what == "validation"
   if not known then
-    errors.raise("app:on_error: a status, a class or 'validation' is needed, not %s", tostring(what))
+    errors.raise(
+      "app:on_error: a status, a class or 'validation' is needed, not %s",
+      tostring(what)
+    )
   end
   if not as_function(handler) then
     errors.raise("app:on_error: the handler must be a function (req, err), not %s", type(handler))

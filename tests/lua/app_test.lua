@@ -42,11 +42,14 @@ end)
 
 test("anything that can be called is a handler", function(t)
   local app = perigee.app()
-  app:get("/", setmetatable({}, {
-    __call = function(_, req)
-      return req
-    end,
-  }))
+  app:get(
+    "/",
+    setmetatable({}, {
+      __call = function(_, req)
+        return req
+      end,
+    })
+  )
   t:eq(app:build().operations[1].handler("req"), "req")
 end)
 
@@ -79,8 +82,17 @@ test("mistakes are reported where they were made", function(t)
   mistake("use[2] must be a function", "get", "/", { use = { handler, 1 } }, handler)
   mistake("a status, a class or 'validation'", "on_error", "404", handler)
   mistake("a router is needed, not string", "include", "x")
-  mistake("must start with '/' and not end with one", "include", perigee.router(), { prefix = "x/" })
-  t:raises("perigee.app: unknown option 'titel' (did you mean 'title'?)", perigee.app, { titel = "x" })
+  mistake(
+    "must start with '/' and not end with one",
+    "include",
+    perigee.router(),
+    { prefix = "x/" }
+  )
+  t:raises(
+    "perigee.app: unknown option 'titel' (did you mean 'title'?)",
+    perigee.app,
+    { titel = "x" }
+  )
 end)
 
 test("routers bring prefix and middleware, nested and more than once", function(t)
@@ -164,8 +176,14 @@ test("the fallback leads the host's answers through middleware and error handler
   end)
   local fallback = app:build().fallback
   local lost = fallback({}, perigee.json({ detail = "Not Found" }, { status = 404 }))
-  t:eq({ lost.status, lost.json, lost.headers }, { 404, { lost = "Not Found" }, { { "X-Seen", "yes" } } })
-  local other = perigee.json({ detail = "Method Not Allowed" }, { status = 405, headers = { Allow = "GET" } })
+  t:eq(
+    { lost.status, lost.json, lost.headers },
+    { 404, { lost = "Not Found" }, { { "X-Seen", "yes" } } }
+  )
+  local other = perigee.json(
+    { detail = "Method Not Allowed" },
+    { status = 405, headers = { Allow = "GET" } }
+  )
   t:eq(fallback({}, other).headers, { { "Allow", "GET" }, { "X-Seen", "yes" } })
 end)
 

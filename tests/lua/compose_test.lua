@@ -158,7 +158,10 @@ test("refused input goes to the validation handler, else to the one for 422", fu
       error(errors.validation_error(body))
     end, chain)({})
   end
-  t:eq({ refuse({}).status, refuse({}).body, refuse({}).content_type }, { 422, body, "application/json" })
+  t:eq(
+    { refuse({}).status, refuse({}).body, refuse({}).content_type },
+    { 422, body, "application/json" }
+  )
   local function echo(_, err)
     return err.detail[1].loc
   end

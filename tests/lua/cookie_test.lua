@@ -1,7 +1,10 @@
 local cookie = require("perigee.cookie")
 
 test("a cookie has path and same-site by default", function(t)
-  t:eq(cookie.format("fakesession", "fake-cookie-session-value"), "fakesession=fake-cookie-session-value; Path=/; SameSite=lax")
+  t:eq(
+    cookie.format("fakesession", "fake-cookie-session-value"),
+    "fakesession=fake-cookie-session-value; Path=/; SameSite=lax"
+  )
 end)
 
 test("attributes are written in the order of http.cookies", function(t)

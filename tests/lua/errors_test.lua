@@ -2,17 +2,47 @@ local errors = require("perigee.errors")
 
 test("an unknown option names the nearest known one", function(t)
   local known = { status = "integer", response = "any", responses = "table" }
-  t:raises("unknown option 'statsu' (did you mean 'status'?)", errors.check_options, "app:get", { statsu = 1 }, known)
+  t:raises(
+    "unknown option 'statsu' (did you mean 'status'?)",
+    errors.check_options,
+    "app:get",
+    { statsu = 1 },
+    known
+  )
   t:raises("did you mean 'response'?", errors.check_options, "app:get", { reponse = 1 }, known)
-  t:raises("(known: response, responses, status)", errors.check_options, "app:get", { zebra = 1 }, known)
+  t:raises(
+    "(known: response, responses, status)",
+    errors.check_options,
+    "app:get",
+    { zebra = 1 },
+    known
+  )
   t:raises("unknown option '1'", errors.check_options, "app:get", { "x" }, known)
 end)
 
 test("an option of another type says which one is needed", function(t)
   local known = { status = "integer", use = "string|table" }
-  t:raises("option 'status' must be integer, not string", errors.check_options, "x", { status = "1" }, known)
-  t:raises("option 'status' must be integer, not number", errors.check_options, "x", { status = 1.5 }, known)
-  t:raises("option 'use' must be string or table, not number", errors.check_options, "x", { use = 1 }, known)
+  t:raises(
+    "option 'status' must be integer, not string",
+    errors.check_options,
+    "x",
+    { status = "1" },
+    known
+  )
+  t:raises(
+    "option 'status' must be integer, not number",
+    errors.check_options,
+    "x",
+    { status = 1.5 },
+    known
+  )
+  t:raises(
+    "option 'use' must be string or table, not number",
+    errors.check_options,
+    "x",
+    { use = 1 },
+    known
+  )
   errors.check_options("x", { status = 1, use = {} }, known)
 end)
 

@@ -92,7 +92,10 @@ local function decode_string(text, at)
       local code = tonumber(text:sub(from, from + 3), 16)
       from = from + 4
       if code >= 0xD800 and code < 0xDC00 then
-        code = 0x10000 + ((code - 0xD800) << 10) + tonumber(text:sub(from + 2, from + 5), 16) - 0xDC00
+        code = 0x10000
+          + ((code - 0xD800) << 10)
+          + tonumber(text:sub(from + 2, from + 5), 16)
+          - 0xDC00
         from = from + 6
       end
       parts[#parts + 1] = utf8.char(code)

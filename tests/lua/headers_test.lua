@@ -10,7 +10,10 @@ test("a table becomes a list in the order of its names", function(t)
 end)
 
 test("a list keeps its order and its repetitions", function(t)
-  t:eq(headers.list({ { "B", "2" }, { "A", 1 }, { "B", "3" } }), { { "B", "2" }, { "A", "1" }, { "B", "3" } })
+  t:eq(
+    headers.list({ { "B", "2" }, { "A", 1 }, { "B", "3" } }),
+    { { "B", "2" }, { "A", "1" }, { "B", "3" } }
+  )
 end)
 
 test("nothing becomes an empty list", function(t)

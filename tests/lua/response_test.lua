@@ -14,9 +14,15 @@ test("each kind has its content type and status 200", function(t)
 end)
 
 test("options set status, headers and content type", function(t)
-  local made = response.text("x", { status = 201, headers = { A = "1" }, content_type = "text/css" })
+  local made =
+    response.text("x", { status = 201, headers = { A = "1" }, content_type = "text/css" })
   t:eq({ made.status, made.headers, made.content_type }, { 201, { { "A", "1" } }, "text/css" })
-  t:raises("perigee.text: unknown option 'stauts' (did you mean 'status'?)", response.text, "x", { stauts = 1 })
+  t:raises(
+    "perigee.text: unknown option 'stauts' (did you mean 'status'?)",
+    response.text,
+    "x",
+    { stauts = 1 }
+  )
 end)
 
 test("nil as JSON is null", function(t)
@@ -47,12 +53,20 @@ test("a response is a plain result when it is one already", function(t)
 end)
 
 test("headers and cookies are set on the response", function(t)
-  local made = response.empty():set("X-A", 1):add("X-A", 2):cookie("k", "v"):delete_cookie("old", { path = "/p" })
+  local made = response
+    .empty()
+    :set("X-A", 1)
+    :add("X-A", 2)
+    :cookie("k", "v")
+    :delete_cookie("old", { path = "/p" })
   t:eq(made.status, 204)
   t:eq(made.headers, {
     { "X-A", "1" },
     { "X-A", "2" },
     { "Set-Cookie", "k=v; Path=/; SameSite=lax" },
-    { "Set-Cookie", 'old=; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/p; SameSite=lax' },
+    {
+      "Set-Cookie",
+      "old=; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/p; SameSite=lax",
+    },
   })
 end)

@@ -369,7 +369,7 @@ static bool encode_container(struct encoder *encoder, int index, unsigned depth)
 {
     lua_State *L = encoder->L;
     int top = lua_gettop(L);
-    if (depth > PERI_JSON_LUA_DEPTH) {
+    if (depth >= PERI_JSON_LUA_DEPTH) {
         encoder->too_deep = true;
         return fail(encoder, "%s", "a cycle, or more than 512 levels");
     }

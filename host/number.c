@@ -328,13 +328,48 @@ static uint64_t to_decimal(uint64_t bits, int *exponent)
     return shortest(c, q, mantissa == 0 && biased > 1, exponent);
 }
 
+/* Most numbers are as short as 35.4, which comes as 3540000000000000. At most 16 zeros are there.
+ */
+static uint64_t strip_zeros(uint64_t digits, int *exponent)
+{
+    if (digits == 0 || digits % 10 != 0)
+        return digits;
+    while (digits % 100000000 == 0) {
+        digits /= 100000000;
+        *exponent += 8;
+    }
+    if (digits % 10000 == 0) {
+        digits /= 10000;
+        *exponent += 4;
+    }
+    if (digits % 100 == 0) {
+        digits /= 100;
+        *exponent += 2;
+    }
+    if (digits % 10 == 0) {
+        digits /= 10;
+        *exponent += 1;
+    }
+    return digits;
+}
+
 /* Fills the end of `text`; returns where the digits begin. */
 static char *write_digits(char *end, uint64_t digits)
 {
-    do {
-        *--end = (char) ('0' + digits % 10);
-        digits /= 10;
-    } while (digits != 0);
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    for (; digits >= 100; digits /= 100) {
+        end -= 2;
+        memcpy(end, pairs + digits % 100 * 2, 2);
+    }
+    if (digits >= 10) {
+        end -= 2;
+        memcpy(end, pairs + digits * 2, 2);
+    } else {
+        *--end = (char) ('0' + digits);
+    }
     return end;
 }
 
@@ -372,13 +407,10 @@ size_t peri_number_write(char *out, double value)
 
     int exponent = 0;
     uint64_t decimal = to_decimal(bits & ~(UINT64_C(1) << 63), &exponent);
+    decimal = strip_zeros(decimal, &exponent);
     char text[20];
     char *end = text + sizeof(text);
     char *digits = write_digits(end, decimal);
-    while (end - digits > 1 && end[-1] == '0') {
-        end--;
-        exponent++;
-    }
     int count = (int) (end - digits);
     int point = count + exponent; /* stands behind so many digits */
 

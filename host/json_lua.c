@@ -158,7 +158,7 @@ static bool is_name(const char *text, size_t len)
 static bool fail_at_key(struct encoder *encoder, int key, unsigned depth)
 {
     lua_State *L = encoder->L;
-    if (encoder->too_deep && depth >= SHOWN_DEPTH) {
+    if (encoder->too_deep && depth > SHOWN_DEPTH) {
         lua_pushliteral(L, "...");
     } else if (lua_type(L, key) != LUA_TSTRING) {
         lua_pushfstring(L, "[%I]%s", (LUAI_UACINT) lua_tointeger(L, key), lua_tostring(L, -1));

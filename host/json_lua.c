@@ -167,12 +167,11 @@ static bool fail_at_key(struct encoder *encoder, int key, unsigned depth)
         const char *name = lua_tolstring(L, key, &len);
         if (is_name(name, len)) {
             lua_pushfstring(L, ".%s%s", name, lua_tostring(L, -1));
-        } else { /* quoted in the room behind the unfinished text */
+        } else { /* quoted behind the unfinished text, which goes away as a whole */
             size_t start = encoder->out->len;
             peri_json_add_string(encoder->out, name, len);
             peri_buf_add_byte(encoder->out, '\0');
             lua_pushfstring(L, "[%s]%s", encoder->out->data + start, lua_tostring(L, -1));
-            encoder->out->len = start;
         }
     }
     lua_replace(L, -2);
@@ -298,7 +297,6 @@ static bool encode_array(struct encoder *encoder, int table, unsigned depth)
     char separator = '[';
     do {
         if (!lua_isinteger(L, key) || lua_tointeger(L, key) != expected++) {
-            lua_settop(L, key - 1);
             encoder->out->len = start;
             return encode_scattered(encoder, table, depth);
         }

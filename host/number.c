@@ -254,10 +254,8 @@ static double read_positive(const struct decimal *decimal, const char *text, siz
 
     const struct power *upper = power_of_ten(exponent);
     struct power lower = *upper;
-    if (exponent < 0 || exponent > LAST_EXACT_POWER) {
-        lower.high -= lower.low == 0;
-        lower.low--;
-    }
+    if (exponent < 0 || exponent > LAST_EXACT_POWER)
+        lower.low--; /* is 0 in none of these */
     uint64_t bits = nearest(digits, &lower, exponent);
     if (bits == nearest(digits + decimal->truncated, upper, exponent))
         return from_bits(bits);

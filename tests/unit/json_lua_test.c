@@ -106,6 +106,9 @@ static void tells_arrays_from_objects(void **state)
     /* keys 1 to n that next() does not give in their order */
     assert_encodes("(function() local t = {}; for i = 9, 1, -1 do t[i] = i end; return t end)()",
                    "[1,2,3,4,5,6,7,8,9]");
+    assert_encodes("(function() local t = { 1 }; t[10] = 10; t[9] = 9\n"
+                   "for i = 2, 8 do t[i] = i end; return t end)()",
+                   "[1,2,3,4,5,6,7,8,9,10]");
 }
 
 static void writes_marked_tables_as_marked(void **state)
@@ -233,6 +236,27 @@ static void a_value_may_say_what_it_is_written_as(void **state)
         "assert(json.encode({ 2 }) == '[2]')");
 }
 
+static struct peri_buf shared;
+
+/* A host function that writes into the buffer its caller is writing to, and fails. */
+static int write_and_raise(lua_State *vm)
+{
+    lua_pushliteral(vm, "left over");
+    peri_json_encode(vm, -1, &shared);
+    return luaL_error(vm, "failed");
+}
+
+static void what_a_conversion_left_behind_is_dropped(void **state)
+{
+    (void) state;
+    lua_register(L, "write_and_raise", write_and_raise);
+    push("{ 1, setmetatable({}, { __tojson = function() return pcall(write_and_raise) end }), 2 }");
+    assert_int_equal(peri_json_encode(L, 1, &shared), 0);
+    assert_int_equal(shared.len, 11);
+    assert_memory_equal(shared.data, "[1,false,2]", 11);
+    peri_buf_deinit(&shared);
+}
+
 /* ---- nodes to values ---- */
 
 static void nodes_become_lua_values(void **state)
@@ -270,8 +294,8 @@ static void values_survive_a_round_trip(void **state)
         "[]",
         "{}",
         "[[[]],{},\"\"]",
-        "[-9223372036854775808,9223372036854775807,0,-0.0,1e-07,0.1,5e-324,1.7976931348623157e+"
-        "308]",
+        "[-9223372036854775808,9223372036854775807,0,-0.0,1e-07,0.1]",
+        "[5e-324,1.7976931348623157e+308]",
         "{\"\\u0000\\n\\\"\\\\\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"}",
         "[null,true,false]",
     };
@@ -341,10 +365,11 @@ static void the_callers_mistakes_raise(void **state)
 static void pretty_text_is_indented(void **state)
 {
     (void) state;
-    run("assert(json.encode({ 1, { a = {} } }, { pretty = true })\n"
-        "  == '[\\n  1,\\n  {\\n    \"a\": {}\\n  }\\n]')\n"
-        "assert(json.encode({ 1 }, { pretty = false }) == '[1]' and json.encode({ 1 }, nil) == "
-        "'[1]')");
+    run("local pretty = { pretty = true }\n"
+        "local value = { 1, { a = {} } }\n"
+        "local text = '[\\n  1,\\n  {\\n    \"a\": {}\\n  }\\n]'\n"
+        "assert(json.encode(value, pretty) == text and json.encode(value, pretty) == text)\n"
+        "assert(json.encode({ 1 }, {}) == '[1]' and json.encode({ 1 }, nil) == '[1]')");
 }
 
 /* A finalizer is Lua code in the middle of making values: it must not get the tape that is being
@@ -382,6 +407,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(light_userdata_is_null_or_nothing, open_vm, close_vm),
         cmocka_unit_test_setup_teardown(nesting_is_bounded, open_vm, close_vm),
         cmocka_unit_test_setup_teardown(a_value_may_say_what_it_is_written_as, open_vm, close_vm),
+        cmocka_unit_test_setup_teardown(what_a_conversion_left_behind_is_dropped, open_vm,
+                                        close_vm),
         cmocka_unit_test_setup_teardown(nodes_become_lua_values, open_vm, close_vm),
         cmocka_unit_test_setup_teardown(only_arrays_are_marked, open_vm, close_vm),
         cmocka_unit_test_setup_teardown(values_survive_a_round_trip, open_vm, close_vm),

@@ -571,9 +571,10 @@ static void nesting_is_bounded(void **state)
     assert_string_equal(error.message, "Nesting too deep");
     assert_int_equal(error.byte, PERI_JSON_MAX_DEPTH);
 
+    const size_t len = (size_t) 2 * PERI_JSON_MAX_DEPTH;
     memset(deep + PERI_JSON_MAX_DEPTH, ']', PERI_JSON_MAX_DEPTH);
-    assert_int_equal(parse_bytes(deep, 2 * PERI_JSON_MAX_DEPTH, UINT32_MAX, 0), 0);
-    deep[2 * PERI_JSON_MAX_DEPTH] = '\0';
+    assert_int_equal(parse_bytes(deep, len, UINT32_MAX, 0), 0);
+    deep[len] = '\0';
     assert_written(doc.nodes, deep);
 }
 
@@ -631,7 +632,8 @@ static void strings_are_escaped_at_every_distance(void **state)
         plain[at] = '\n';
         memset(expected, 'x', sizeof(expected));
         expected[0] = '"';
-        memcpy(expected + 1 + at, "\\n", 2);
+        expected[at + 1] = '\\';
+        expected[at + 2] = 'n';
         for (size_t len = at + 1; len < sizeof(plain); len++) {
             struct peri_buf out = {0};
             assert_true(peri_json_add_string(&out, plain, len));

@@ -204,6 +204,8 @@ static void writes_the_hard_ones(void **state)
     assert_writes(299792.458, "299792.458");
     assert_writes(2251799813685248.5, "2251799813685248.5");
     assert_writes(5e-322, "5e-322");
+    assert_writes(562949953421312.25, "562949953421312.2"); /* as near as .3 */
+    assert_writes(562949953421312.75, "562949953421312.8"); /* as near as .7 */
 }
 
 /* A fixed sequence of bit patterns: all exponents, and mantissas that are full, empty or short. */

@@ -17,6 +17,7 @@ return {
   app = require("perigee.app").new,
   router = require("perigee.router").new,
   status = require("perigee.status"),
+  types = require("perigee.types"),
   json = json,
   text = response.text,
   html = response.html,

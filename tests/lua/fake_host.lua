@@ -3,11 +3,10 @@
 
 local M = {}
 
-local null = setmetatable({}, {
-  __tostring = function()
-    return "null"
-  end,
-})
+local anchor
+local null = debug.upvalueid(function()
+  return anchor
+end, 1) -- the only light userdata that plain Lua has to give
 local array_mark, object_mark = { __name = "array" }, { __name = "object" }
 local json = { null = null }
 
@@ -43,7 +42,7 @@ local function encode_number(value)
 end
 
 function json.encode(value)
-  local metafield = type(value) == "table" and value ~= null and getmetatable(value)
+  local metafield = type(value) == "table" and getmetatable(value)
   if metafield and metafield.__tojson then
     return json.encode(metafield.__tojson(value))
   end

@@ -43,14 +43,14 @@ local function same(a, b)
 end
 
 --- Both are the same, tables by their contents.
-function Checks:eq(actual, expected)
+function Checks.eq(_, actual, expected)
   if not same(actual, expected) then
     error("expected " .. show(expected) .. "\n     got " .. show(actual), 2)
   end
 end
 
 --- The call raises, with a message that contains `part`; returns what it raised.
-function Checks:raises(part, fn, ...)
+function Checks.raises(_, part, fn, ...)
   local ok, err = pcall(fn, ...)
   if ok then
     error("expected an error with '" .. part .. "'", 2)
@@ -81,7 +81,10 @@ if #names == 0 then
     "cookie",
     "errors",
     "headers",
+    "json_schema",
+    "ordered",
     "response",
+    "types",
   }
 end
 for _, name in ipairs(names) do

@@ -1,0 +1,550 @@
+--- Types as JSON Schema (2020-12), written as Pydantic and FastAPI write it: titles from names, null as
+--- an `anyOf`, models and named enums as references. What clients send ("input") and what they get
+--- ("output") may differ for the same model; it then has two definitions.
+
+local json = require("perigee.json")
+local ordered = require("perigee.ordered")
+
+local M = {}
+
+-- stylua: ignore
+local Schema = ordered.shape({
+  "$ref", "$defs", "allOf", "anyOf", "oneOf", "prefixItems", "items", "properties",
+  "patternProperties", "additionalProperties", "propertyNames", "type", "enum", "const",
+  "multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength",
+  "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties", "minProperties",
+  "required", "format", "contentEncoding", "contentMediaType", "title", "description", "default",
+  "deprecated", "readOnly", "writeOnly", "examples", "discriminator",
+})
+M.Schema = Schema
+
+local function capitalize(letters)
+  return letters:sub(1, 1):upper() .. letters:sub(2):lower()
+end
+
+--- "item_id" -> "Item Id", as Python's str.title() has it.
+---@param name string
+---@return string
+function M.title(name)
+  return (name:gsub("[%a\128-\255]+", capitalize):gsub("_", " "))
+end
+
+---@class perigee.SchemaGenerator
+---@field prefix string in front of names in references
+---@field separate boolean whether input and output may have definitions of their own
+---@field number fun(bound: number): number how bounds are written
+local Generator = {}
+Generator.__index = Generator
+
+--- Collects the definitions of one document.
+---@param settings { prefix: string, separate?: boolean, number?: fun(bound: number): number }
+---@return perigee.SchemaGenerator
+function M.new(settings)
+  return setmetatable({
+    prefix = settings.prefix,
+    separate = settings.separate ~= false,
+    number = settings.number or function(bound)
+      return bound
+    end,
+    entries = { input = {}, output = {} }, -- by mode and node
+    list = {}, -- all entries in the order they were reached
+    references = {}, -- { where, key, entry }: filled in when the names are known
+  }, Generator)
+end
+
+-- The model, named enum or other type that a node stands for, through any references.
+local function resolve(node)
+  while node.kind == "ref" do
+    node = node.target()
+  end
+  return node
+end
+
+local function is_definition(node)
+  return node.kind == "model" or (node.kind == "enum" and node.name ~= nil)
+end
+
+local function json_type(value)
+  if math.type(value) == "integer" then
+    return "integer"
+  end
+  return value == json.null and "null" or type(value)
+end
+
+local function values_schema(values)
+  local schema = Schema({})
+  if #values == 1 then
+    schema.const = values[1]
+  else
+    schema.enum = json.array(table.move(values, 1, #values, 1, {}))
+  end
+  local common = json_type(values[1])
+  for _, value in ipairs(values) do
+    common = common == json_type(value) and common or nil
+  end
+  schema.type = common
+  return schema
+end
+
+local FORMATS = {
+  uuid = "uuid",
+  datetime = "date-time",
+  date = "date",
+  time = "time",
+  duration = "duration",
+  email = "email",
+  ipv4 = "ipv4",
+  ipv6 = "ipv6",
+}
+
+local writers = {}
+
+for kind, format in pairs(FORMATS) do
+  writers[kind] = function()
+    return Schema({ type = "string", format = format })
+  end
+end
+
+function writers.string(_, node)
+  return Schema({
+    type = "string",
+    minLength = node.min_length,
+    maxLength = node.max_length,
+    pattern = node.pattern,
+  })
+end
+
+function writers.secret(generator, node)
+  local schema = writers.string(generator, node)
+  schema.format = "password"
+  schema.writeOnly = true
+  return schema
+end
+
+local function bounded(generator, node, kind)
+  local function bound(value)
+    return value and generator.number(tonumber(value))
+  end
+  return Schema({
+    type = kind,
+    exclusiveMinimum = bound(node.gt),
+    minimum = bound(node.ge),
+    exclusiveMaximum = bound(node.lt),
+    maximum = bound(node.le),
+    multipleOf = bound(node.multiple_of),
+  })
+end
+
+function writers.integer(generator, node)
+  return bounded(generator, node, "integer")
+end
+
+function writers.number(generator, node)
+  return bounded(generator, node, "number")
+end
+
+function writers.decimal(generator, node, mode)
+  if mode == "output" then
+    return Schema({ type = "string" })
+  end
+  local text = Schema({ type = "string" })
+  return Schema({ anyOf = json.array({ bounded(generator, node, "number"), text }) })
+end
+
+function writers.boolean()
+  return Schema({ type = "boolean" })
+end
+
+function writers.null()
+  return Schema({ type = "null" })
+end
+
+function writers.any()
+  return Schema({})
+end
+
+function writers.bytes(_, node)
+  return Schema({
+    type = "string",
+    contentMediaType = "application/octet-stream",
+    contentEncoding = node.encoding == "base64" and "base64" or nil,
+    minLength = node.min_length,
+    maxLength = node.max_length,
+  })
+end
+
+function writers.file()
+  return Schema({ type = "string", contentMediaType = "application/octet-stream" })
+end
+
+function writers.url(_, node)
+  return Schema({ type = "string", format = "uri", minLength = 1, maxLength = node.max_length })
+end
+
+function writers.literal(_, node)
+  return values_schema(node.values)
+end
+
+function writers.enum(_, node)
+  local schema = values_schema(node.values)
+  if schema.const ~= nil then
+    schema.enum, schema.const = json.array({ schema.const }), nil
+  end
+  return schema
+end
+
+function writers.array(generator, node, mode)
+  return Schema({
+    type = "array",
+    items = generator:schema(node.item, mode),
+    minItems = node.min_items,
+    maxItems = node.max_items,
+    uniqueItems = (node.unique or node.kind == "set") and true or nil,
+  })
+end
+writers.set = writers.array
+
+function writers.tuple(generator, node, mode)
+  local count = #node.items
+  local schema = Schema({ type = "array", minItems = count > 0 and count or nil })
+  if count > 0 then
+    schema.prefixItems = json.array({})
+    for i, item in ipairs(node.items) do
+      schema.prefixItems[i] = generator:schema(item, mode)
+    end
+  end
+  if node.rest then
+    schema.items = generator:schema(node.rest, mode)
+  else
+    schema.minItems, schema.maxItems = count, count
+  end
+  return schema
+end
+
+function writers.map(generator, node, mode)
+  local schema = Schema({
+    type = "object",
+    minProperties = node.min_items,
+    maxProperties = node.max_items,
+  })
+  local value = generator:schema(node.value, mode)
+  local key = node.key and generator:schema(node.key, mode)
+  if key and key.pattern then
+    schema.patternProperties = { [key.pattern] = value }
+    return schema
+  end
+  schema.additionalProperties = next(value) == nil or value
+  if key then
+    key.type = nil
+    schema.propertyNames = next(key) ~= nil and key or nil
+  end
+  return schema
+end
+
+-- Whether the schema of a field or parameter is left without the title made from its name: those
+-- that are references have the title of what they refer to.
+local function has_own_title(node)
+  return not is_definition(resolve(node))
+end
+
+function writers.object(generator, node, mode)
+  local schema = Schema({ type = "object", properties = ordered.map() })
+  local required = json.array({})
+  local function add(field, name, is_required)
+    local described = generator:schema(field.type, mode)
+    if not described.title and has_own_title(field.type) then
+      described.title = M.title(name)
+    end
+    schema.properties[name] = described
+    if is_required then
+      required[#required + 1] = name
+    end
+    return described
+  end
+  for _, field in ipairs(node.fields) do
+    if not field.type.hidden then
+      add(field, field.type.alias or field.name, not M.is_optional(field.type))
+    end
+  end
+  for _, field in ipairs(mode == "output" and node.computed or {}) do
+    add(field, field.type.alias or field.name, true).readOnly = true
+  end
+  if #required > 0 then
+    schema.required = required
+  end
+  if node.extra == "forbid" then
+    schema.additionalProperties = false
+  elseif node.extra == "allow" then
+    schema.additionalProperties = true
+  end
+  return schema
+end
+writers.model = writers.object
+
+-- What a member adds to `anyOf`: unions inside unions are one union.
+local function add_member(members, schema)
+  if schema.anyOf and next(schema, next(schema)) == nil then
+    for _, inner in ipairs(schema.anyOf) do
+      members[#members + 1] = inner
+    end
+  else
+    members[#members + 1] = schema
+  end
+end
+
+function writers.union(generator, node, mode)
+  local members = json.array({})
+  for _, member in ipairs(node.members) do
+    add_member(members, generator:schema(member, mode))
+  end
+  if #members == 1 then
+    return members[1]
+  end
+  return Schema({ anyOf = members })
+end
+
+function writers.tagged(generator, node, mode)
+  local schema = Schema({ oneOf = json.array({}) })
+  local mapping, seen = ordered.map(), {}
+  for _, case in ipairs(node.cases) do
+    local target = resolve(case[2])
+    if not seen[target] then
+      seen[target] = true
+      schema.oneOf[#schema.oneOf + 1] = generator:schema(case[2], mode)
+    end
+    if is_definition(target) then
+      mapping[case[1]] = ""
+      generator:refer(mapping, case[1], target, mode)
+    end
+  end
+  schema.discriminator = { propertyName = node.tag, mapping = mapping }
+  return schema
+end
+
+--- Whether a client may leave a field or parameter of this type out.
+---@param node perigee.Type
+---@return boolean
+function M.is_optional(node)
+  return node.optional == true or rawget(node, "default") ~= nil
+end
+
+-- A default or example as JSON: empty tables become what the type says.
+local function as_json(node, value)
+  local kind = resolve(node).kind
+  if type(value) ~= "table" then
+    return type(value) == "userdata" and value ~= json.null and tostring(value) or value
+  end
+  if kind == "array" or kind == "set" or kind == "tuple" then
+    return getmetatable(value) and value or json.array(table.move(value, 1, #value, 1, {}))
+  end
+  return value
+end
+
+-- Writes what the options of `node` say about its use at one place.
+local function annotate(schema, node)
+  schema.title = node.title or schema.title
+  schema.description = node.description or schema.description
+  local default = rawget(node, "default")
+  if default ~= nil and default ~= json.null and type(default) ~= "function" then
+    schema.default = as_json(node, default)
+  end
+  schema.deprecated = node.deprecated and true or schema.deprecated
+  if node.examples then
+    schema.examples = json.array(table.move(node.examples, 1, #node.examples, 1, {}))
+  end
+  if node.schema_extra then
+    ordered.merge(schema, node.schema_extra)
+  end
+  return schema
+end
+
+--- Makes `where[key]` the reference to a definition, once its name is known.
+---@param where table
+---@param key string
+---@param node perigee.Type a model or named enum
+---@param mode "input"|"output"
+function Generator:refer(where, key, node, mode)
+  if not self.separate and not node.computed then
+    mode = "input"
+  end
+  local entry = self.entries[mode][node]
+  if not entry then
+    entry = { node = node, mode = mode }
+    self.entries[mode][node] = entry -- before its schema is made: it may refer to itself
+    self.list[#self.list + 1] = entry
+    entry.schema = annotate(writers[node.kind](self, node, mode), node)
+    entry.schema.title = node.title or node.name
+  end
+  self.references[#self.references + 1] = { where, key, entry }
+end
+
+--- The schema of a type. Definitions it needs are kept until definitions() is called.
+---@param node perigee.Type
+---@param mode "input"|"output"
+---@return table
+function Generator:schema(node, mode)
+  local target = node
+  if node.kind == "ref" then
+    target = resolve(node)
+  end
+  local schema
+  if is_definition(target) then
+    schema = Schema({ ["$ref"] = "" })
+    self:refer(schema, "$ref", target, mode)
+  elseif target ~= node then
+    schema = self:schema(target, mode)
+  else
+    schema = writers[node.kind](self, node, mode)
+  end
+  if (node.optional or node.nullable) and schema.type ~= "null" then
+    local members = json.array({})
+    add_member(members, schema)
+    members[#members + 1] = Schema({ type = "null" })
+    schema = Schema({ anyOf = members })
+  end
+  if target == node and is_definition(node) then
+    return schema -- its options describe the definition
+  end
+  return annotate(schema, node)
+end
+
+--- The schema of a parameter, body or response: always with a title, unless it is a reference.
+---@param node perigee.Type
+---@param mode "input"|"output"
+---@param name string
+---@return table
+function Generator:titled(node, mode, name)
+  local schema = self:schema(node, mode)
+  if not schema["$ref"] then
+    schema.title = schema.title or M.title(name)
+  end
+  return schema
+end
+
+-- Whether input and output of a type are written differently. A type that contains itself always
+-- counts, as it does for Pydantic, which compares references by name.
+local function differs(node, known)
+  node = resolve(node)
+  if known[node] ~= nil then
+    return known[node]
+  end
+  if node.kind == "decimal" or (node.computed and #node.computed > 0) then
+    known[node] = true
+    return true
+  end
+  known[node] = true -- while it is looked at: meeting it again is recursion
+  local result = false
+  local function look(child)
+    result = differs(child, known) or result
+  end
+  for _, key in ipairs({ "item", "key", "value", "rest" }) do
+    if node[key] then
+      look(node[key])
+    end
+  end
+  for _, item in ipairs(node.items or node.members or {}) do
+    look(item)
+  end
+  for _, case in ipairs(node.cases or {}) do
+    look(case[2])
+  end
+  for _, field in ipairs(node.fields or {}) do
+    look(field.type)
+  end
+  known[node] = result
+  return result
+end
+
+-- "routers/items.lua:12" -> "routers__items__"
+local function qualifier(node)
+  local path = (node.source or ""):gsub(":%d+$", ""):gsub("%.lua$", ""):gsub("^%.?/", "")
+  return (path:gsub("%W", "__")) .. "__"
+end
+
+-- Two models of the same name: as long as they look the same they are one, else each is named after
+-- its file, and numbered as a last resort.
+local function tell_apart(nodes, texts)
+  local names, taken = {}, {}
+  local distinct = {}
+  for _, node in ipairs(nodes) do
+    distinct[texts[node]] = true
+  end
+  local several = next(distinct, next(distinct)) ~= nil
+  for _, node in ipairs(nodes) do
+    local name = several and qualifier(node) .. node.name or node.name
+    local unique, number = name, 1
+    while taken[unique] and taken[unique] ~= texts[node] do
+      number = number + 1
+      unique = name .. "__" .. number
+    end
+    taken[unique] = texts[node]
+    names[node] = unique
+  end
+  return names
+end
+
+--- Names all definitions, completes the references to them and returns them, sorted by name.
+---@return table definitions
+function Generator:definitions()
+  local by_name, names = {}, {}
+  for _, entry in ipairs(self.list) do
+    local nodes = by_name[entry.node.name] or {}
+    by_name[entry.node.name] = nodes
+    if not nodes[entry.node] then
+      nodes[entry.node] = true
+      nodes[#nodes + 1] = entry.node
+    end
+  end
+  for name, nodes in pairs(by_name) do
+    if #nodes == 1 then
+      names[nodes[1]] = name
+    else
+      local texts = {}
+      for _, node in ipairs(nodes) do
+        local entry = self.entries.input[node] or self.entries.output[node]
+        texts[node] = ordered.encode(entry.schema)
+      end
+      for node, unique in pairs(tell_apart(nodes, texts)) do
+        names[node] = unique
+      end
+    end
+  end
+
+  local definitions, known = {}, {}
+  for _, entry in ipairs(self.list) do
+    local node = entry.node
+    entry.name = names[node]
+    if self.entries.input[node] and self.entries.output[node] and differs(node, known) then
+      entry.name = entry.name .. (entry.mode == "input" and "-Input" or "-Output")
+    end
+    definitions[entry.name] = definitions[entry.name] or entry.schema
+  end
+  for _, reference in ipairs(self.references) do
+    reference[1][reference[2]] = self.prefix .. reference[3].name
+  end
+  return definitions
+end
+
+--- The schema of a type by itself, with the definitions it needs under `$defs`.
+---@param node perigee.Type
+---@param mode "input"|"output"
+---@return table
+function M.standalone(node, mode)
+  local generator = M.new({ prefix = "#/$defs/" })
+  local schema = generator:schema(node, mode)
+  local definitions = generator:definitions()
+  local uses = 0
+  for _, reference in ipairs(generator.references) do
+    uses = uses + (reference[3] == generator.list[1] and 1 or 0)
+  end
+  if node == (generator.list[1] or {}).node and uses == 1 then
+    definitions[generator.list[1].name] = nil -- a model that nothing refers to stands at the top
+    schema = generator.list[1].schema
+  end
+  if next(definitions) then
+    schema["$defs"] = definitions
+  end
+  return schema
+end
+
+return M

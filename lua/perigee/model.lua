@@ -1,0 +1,214 @@
+--- Models: types with named fields, and models made from models.
+
+local errors = require("perigee.errors")
+local node_of = require("perigee.node")
+
+local Type = node_of.Type
+
+local M = {}
+
+--- The fields of a model: a table of types in the order of their sequence numbers, or a list of
+--- { name, type } pairs as it stands.
+---@param what string
+---@param declared table
+---@return { name: string, type: perigee.Type }[]
+function M.read_fields(what, declared)
+  local fields, seen = {}, {}
+  if type(declared) ~= "table" or node_of.is_type(declared) then
+    errors.raise("%s: fields must be a table of types", what)
+  end
+  if #declared > 0 then
+    for i, pair in ipairs(declared) do
+      if type(pair) ~= "table" then
+        errors.raise("%s: a list of fields must hold { name, type } pairs", what)
+      end
+      fields[i] = { name = pair[1], type = pair[2] }
+    end
+  else
+    for name, node in pairs(declared) do
+      fields[#fields + 1] = { name = name, type = node }
+    end
+  end
+  for _, field in ipairs(fields) do
+    if type(field.name) ~= "string" then
+      errors.raise("%s: field names must be strings, not %s", what, tostring(field.name))
+    end
+    node_of.check(what .. ": field '" .. field.name .. "'", field.type)
+    if seen[field.name] then
+      errors.raise("%s: field '%s' is declared twice", what, field.name)
+    end
+    seen[field.name] = true
+  end
+  if #declared == 0 then
+    table.sort(fields, function(a, b)
+      if a.type.seq ~= b.type.seq then
+        return a.type.seq < b.type.seq
+      end
+      return a.name < b.name
+    end)
+  end
+  return fields
+end
+
+-- Fields that are computed when a value is encoded: { name = { type, function(value) } }.
+local function read_computed(what, declared)
+  local nodes, functions = {}, {}
+  for name, pair in pairs(declared) do
+    if type(pair) ~= "table" or type(pair[2]) ~= "function" then
+      errors.raise("%s: computed '%s' must be { type, function }", what, tostring(name))
+    end
+    nodes[name], functions[name] = pair[1], pair[2]
+  end
+  local computed = M.read_fields(what, nodes)
+  for _, field in ipairs(computed) do
+    field.fn = functions[field.name]
+  end
+  return computed
+end
+
+--- Makes a node with fields.
+---@param kind "object"|"model"
+---@param what string
+---@param fields { name: string, type: perigee.Type }[]
+---@param given? table
+---@return perigee.Type
+function M.new(kind, what, fields, given)
+  local node = node_of.apply(node_of.new(kind, { fields = fields }), given)
+  node.computed = given and given.computed and read_computed(what, given.computed) or nil
+  node.source = errors.caller()
+  return node
+end
+
+local function check_model(method, node)
+  if node.kind ~= "model" then
+    errors.raise("%s: only models have it, not t.%s", method, node.kind)
+  end
+end
+
+--- Raises unless a name can stand in a document.
+---@param what string
+---@param name any
+function M.check_name(what, name)
+  if type(name) ~= "string" or not name:find("^[%w._-]+$") then
+    errors.raise("%s: the name must be a string of letters, digits, '.', '-' and '_'", what)
+  end
+end
+
+local function derive(method, model, name, fields, given)
+  check_model(method, model)
+  M.check_name(method, name)
+  local node = M.new("model", method, fields, given)
+  node.name = name
+  node.extra = node.extra or model.extra
+  node.computed = node.computed or model.computed
+  return node
+end
+
+local function wanted(method, model, names)
+  local set = {}
+  for _, name in ipairs(names) do
+    set[name] = true
+  end
+  local known = {}
+  for _, field in ipairs(model.fields or {}) do
+    known[field.name] = true
+  end
+  for name in pairs(set) do
+    if not known[name] then
+      local nearest = errors.nearest(name, known)
+      errors.raise(
+        "%s: %s has no field '%s'%s",
+        method,
+        tostring(model.name),
+        tostring(name),
+        nearest and " (did you mean '" .. nearest .. "'?)" or ""
+      )
+    end
+  end
+  return set
+end
+
+local function filter(model, keep)
+  local fields = {}
+  for _, field in ipairs(model.fields or {}) do
+    if keep(field.name) then
+      fields[#fields + 1] = field
+    end
+  end
+  return fields
+end
+
+--- A model with only these fields.
+---@param name string
+---@param names string[]
+---@param given? table options of the new model
+---@return perigee.Type
+function Type:pick(name, names, given)
+  local set = wanted("model:pick", self, names)
+  return derive(
+    "model:pick",
+    self,
+    name,
+    filter(self, function(field)
+      return set[field]
+    end),
+    given
+  )
+end
+
+--- A model without these fields.
+---@param name string
+---@param names string[]
+---@param given? table options of the new model
+---@return perigee.Type
+function Type:omit(name, names, given)
+  local set = wanted("model:omit", self, names)
+  return derive(
+    "model:omit",
+    self,
+    name,
+    filter(self, function(field)
+      return not set[field]
+    end),
+    given
+  )
+end
+
+--- A model with more fields; one of the same name replaces the field where it stands. Checks are kept.
+---@param name string
+---@param declared table
+---@param given? table options of the new model
+---@return perigee.Type
+function Type:extend(name, declared, given)
+  check_model("model:extend", self)
+  local fields, at = {}, {}
+  for i, field in ipairs(self.fields) do
+    fields[i], at[field.name] = field, i
+  end
+  for _, field in ipairs(M.read_fields("model:extend", declared)) do
+    fields[at[field.name] or #fields + 1] = field
+  end
+  local node = derive("model:extend", self, name, fields, given)
+  local own = node.checks
+  node.checks = self.checks
+  for _, check in ipairs(own or {}) do
+    node_of.add_check(node, check.when, check.fn)
+  end
+  return node
+end
+
+--- A model whose fields may all be absent, for PATCH: value:fields_set() tells which were sent.
+---@param name string
+---@param given? table options of the new model
+---@return perigee.Type
+function Type:partial(name, given)
+  local fields = {}
+  for i, field in ipairs(self.fields or {}) do
+    local node = field.type({ optional = true })
+    node.default = nil
+    fields[i] = { name = field.name, type = node }
+  end
+  return derive("model:partial", self, name, fields, given)
+end
+
+return M

@@ -1,0 +1,249 @@
+--- Nodes: what every declared type is made of, with its options checked. types.lua offers the
+--- constructors to apps, model.lua makes those with fields, json_schema.lua describes them, and what
+--- they mean is compiled and run by the host (host/schema.h).
+
+local errors = require("perigee.errors")
+local host = require("perigee.host")
+local json_schema = require("perigee.json_schema")
+
+local M = {}
+
+---@class perigee.Type
+---@field kind string
+---@field seq integer
+local Type = {}
+Type.__index = Type
+M.Type = Type
+
+local sequence = 0
+
+-- What every type takes, and what each kind takes besides.
+local COMMON = {
+  optional = "boolean",
+  nullable = "boolean",
+  default = "any",
+  alias = "string",
+  title = "string",
+  description = "string",
+  examples = "table",
+  openapi_examples = "table",
+  schema_extra = "table",
+  deprecated = "boolean",
+  hidden = "boolean",
+  strict = "boolean",
+  check = "function",
+  check_before = "function",
+}
+
+local function options(own)
+  for name, expected in pairs(COMMON) do
+    own[name] = expected
+  end
+  return own
+end
+
+local LENGTH = "integer"
+local TEXT = options({
+  min_length = LENGTH,
+  max_length = LENGTH,
+  pattern = "string",
+  strip = "boolean",
+  to_lower = "boolean",
+  to_upper = "boolean",
+})
+local MOMENT = options({ gt = "any", ge = "any", lt = "any", le = "any" })
+local ITEMS = options({ min_items = LENGTH, max_items = LENGTH })
+local PLAIN = options({})
+
+local OPTIONS = {
+  string = TEXT,
+  secret = TEXT,
+  integer = options({
+    gt = "number",
+    ge = "number",
+    lt = "number",
+    le = "number",
+    multiple_of = "number",
+  }),
+  number = options({
+    gt = "number",
+    ge = "number",
+    lt = "number",
+    le = "number",
+    multiple_of = "number",
+    allow_inf_nan = "boolean",
+  }),
+  decimal = options({
+    gt = "number|string",
+    ge = "number|string",
+    lt = "number|string",
+    le = "number|string",
+    multiple_of = "number|string",
+    max_digits = "integer",
+    decimal_places = "integer",
+  }),
+  bytes = options({ min_length = LENGTH, max_length = LENGTH, encoding = "string" }),
+  url = options({ max_length = LENGTH, schemes = "table", host_required = "boolean" }),
+  datetime = MOMENT,
+  date = MOMENT,
+  time = MOMENT,
+  duration = MOMENT,
+  array = options({ min_items = LENGTH, max_items = LENGTH, unique = "boolean" }),
+  set = ITEMS,
+  map = ITEMS,
+  tuple = options({ rest = "table" }),
+  object = options({ extra = "string", computed = "table" }),
+  model = options({ extra = "string", computed = "table" }),
+  file = options({ max_bytes = "integer", types = "table" }),
+}
+
+local EXTRA = { ignore = true, forbid = true, allow = true }
+local ENCODINGS = { utf8 = true, base64 = true, hex = true }
+
+--- Whether a value is a type.
+---@param value any
+---@return boolean
+function M.is_type(value)
+  return type(value) == "table" and getmetatable(value) == Type
+end
+
+--- Raises unless a value is a type; returns it.
+---@param what string
+---@param value any
+---@return perigee.Type
+function M.check(what, value)
+  if not M.is_type(value) then
+    errors.raise("%s: a type such as t.string is needed, not %s", what, type(value))
+  end
+  return value
+end
+
+--- Makes a node; its sequence number says when it was written.
+---@param kind string
+---@param fields table becomes the node
+---@return perigee.Type
+function M.new(kind, fields)
+  sequence = sequence + 1
+  fields.kind = kind
+  fields.seq = sequence
+  return setmetatable(fields, Type)
+end
+
+--- Adds a function that decides about values.
+---@param node perigee.Type
+---@param when "before"|"after"
+---@param fn? function
+function M.add_check(node, when, fn)
+  if fn then
+    local checks = table.move(node.checks or {}, 1, #(node.checks or {}), 1, {})
+    checks[#checks + 1] = { when = when, fn = fn }
+    node.checks = checks
+  end
+end
+
+local function check_bounds(what, node, least, most)
+  if node[least] and node[most] and node[least] > node[most] then
+    errors.raise("%s: %s is greater than %s: nothing would fit", what, least, most)
+  end
+end
+
+--- Puts checked options on a node that nobody has seen yet.
+---@param node perigee.Type
+---@param given? table
+---@return perigee.Type node
+function M.apply(node, given)
+  if given == nil then
+    return node
+  end
+  local what = "t." .. node.kind
+  if type(given) ~= "table" or M.is_type(given) then
+    errors.raise(
+      "%s: options must be a table, not %s",
+      what,
+      M.is_type(given) and "a type" or type(given)
+    )
+  end
+  errors.check_options(what, given, OPTIONS[node.kind] or PLAIN)
+  for name, value in pairs(given) do
+    if name ~= "check" and name ~= "check_before" and name ~= "computed" then
+      node[name] = value
+    end
+  end
+  M.add_check(node, "before", given.check_before)
+  M.add_check(node, "after", given.check)
+  if node.extra and not EXTRA[node.extra] then
+    errors.raise("%s: extra must be ignore, forbid or allow, not '%s'", what, node.extra)
+  end
+  if node.encoding and not ENCODINGS[node.encoding] then
+    errors.raise("%s: encoding must be utf8, base64 or hex, not '%s'", what, node.encoding)
+  end
+  if node.multiple_of and (tonumber(node.multiple_of) or 0) <= 0 then
+    errors.raise("%s: multiple_of must be greater than 0", what)
+  end
+  check_bounds(what, node, "min_length", "max_length")
+  check_bounds(what, node, "min_items", "max_items")
+  return node
+end
+
+--- The same type with more options. A model stays the same model: the result refers to it.
+---@param given? table
+---@return perigee.Type
+function Type:__call(given)
+  if self.kind == "model" or (self.kind == "enum" and self.name) then
+    local model = self
+    local function target()
+      return model
+    end
+    return M.apply(M.new("ref", { target = target }), given)
+  end
+  local copy = {}
+  for key, value in pairs(self) do
+    copy[key] = value
+  end
+  return M.apply(M.new(self.kind, copy), given)
+end
+
+-- Programs of types used by themselves, compiled when first used.
+local programs = setmetatable({}, { __mode = "k" })
+
+local function program_of(node)
+  local program = programs[node]
+  if not program then
+    program = host.schema.compile(node)
+    programs[node] = program
+  end
+  return program
+end
+
+--- Validates and converts a Lua value.
+---@param value any
+---@return any value nil when it is not valid
+---@return table[]? errors list of { type, loc, msg, input, ctx }
+function Type:validate(value)
+  return program_of(self):validate(value)
+end
+
+--- Validates and converts JSON text.
+---@param text string
+---@return any value nil when it is not valid
+---@return table[]? errors
+function Type:validate_json(text)
+  return program_of(self):validate_json(text)
+end
+
+--- Writes a value as JSON text: fields filtered and in their order, defaults filled in.
+---@param value any
+---@return string? text nil when the value does not fit
+---@return string? message
+function Type:encode(value)
+  return program_of(self):encode(value)
+end
+
+--- The JSON Schema, with models under `$defs`.
+---@param mode? "input"|"output" "input" unless given
+---@return table
+function Type:json_schema(mode)
+  return json_schema.standalone(self, mode or "input")
+end
+
+return M

@@ -1,0 +1,187 @@
+--- What apps declare types with: `t.string` and `t.string({ min_length = 1 })` are both types. Each
+--- makes a new node, so that fields keep their written order.
+
+local errors = require("perigee.errors")
+local model = require("perigee.model")
+local node_of = require("perigee.node")
+
+local M = {}
+
+-- Kinds whose node is all there is to say: t.integer, t.integer({ ge = 1 }).
+-- stylua: ignore
+local SIMPLE = {
+  "string", "integer", "number", "boolean", "null", "any", "bytes", "secret", "uuid", "datetime",
+  "date", "time", "duration", "decimal", "url", "email", "ipv4", "ipv6", "file",
+}
+
+local function list_of(kind)
+  return function(item, given)
+    return node_of.apply(node_of.new(kind, { item = node_of.check("t." .. kind, item) }), given)
+  end
+end
+
+--- A list. An empty one stays [].
+---@type fun(item: perigee.Type, given?: table): perigee.Type
+M.array = list_of("array")
+
+--- A list without duplicates.
+---@type fun(item: perigee.Type, given?: table): perigee.Type
+M.set = list_of("set")
+
+--- A list of these types in this order; `rest` is the type of any further items.
+---@param items perigee.Type[]
+---@param given? table
+---@return perigee.Type
+function M.tuple(items, given)
+  if type(items) ~= "table" or node_of.is_type(items) then
+    errors.raise("t.tuple: a list of types is needed")
+  end
+  for _, item in ipairs(items) do
+    node_of.check("t.tuple", item)
+  end
+  return node_of.apply(node_of.new("tuple", { items = items }), given)
+end
+
+--- An object with any keys: t.map(value, options) or t.map(key, value, options).
+---@param key perigee.Type
+---@param value? perigee.Type
+---@param given? table
+---@return perigee.Type
+function M.map(key, value, given)
+  if not node_of.is_type(value) then
+    key, value, given = nil, key, value
+  end
+  if key then
+    node_of.check("t.map", key)
+  end
+  return node_of.apply(
+    node_of.new("map", { key = key, value = node_of.check("t.map", value) }),
+    given
+  )
+end
+
+--- An object with these fields; it stands in the document where it is used.
+---@param fields table<string, perigee.Type>|table[]
+---@param given? table
+---@return perigee.Type
+function M.object(fields, given)
+  return model.new("object", "t.object", model.read_fields("t.object", fields), given)
+end
+
+--- An object with a name, under which it stands in the document.
+---@param name string
+---@param fields table<string, perigee.Type>|table[] a table, or a list of { name, type } pairs
+---@param given? table
+---@return perigee.Type
+function M.model(name, fields, given)
+  model.check_name("t.model", name)
+  local what = ("t.model(%q)"):format(name)
+  local node = model.new("model", what, model.read_fields(what, fields), given)
+  node.name = name
+  return node
+end
+
+local function read_values(what, values)
+  if type(values) ~= "table" or #values == 0 then
+    errors.raise("%s: a list of values is needed", what)
+  end
+  return values
+end
+
+--- One of these values: t.enum(values, options), or t.enum(name, values, options) for one that stands
+--- in the document under its name.
+---@param name string|any[]
+---@param values? any[]|table
+---@param given? table
+---@return perigee.Type
+function M.enum(name, values, given)
+  if type(name) ~= "string" then
+    name, values, given = nil, name, values
+  else
+    model.check_name("t.enum", name)
+  end
+  local node = node_of.apply(node_of.new("enum", { values = read_values("t.enum", values) }), given)
+  node.name = name
+  node.source = errors.caller()
+  return node
+end
+
+--- Exactly this value, or one of these.
+---@param values any
+---@param given? table
+---@return perigee.Type
+function M.literal(values, given)
+  if type(values) ~= "table" then
+    values = { values }
+  end
+  return node_of.apply(node_of.new("literal", { values = read_values("t.literal", values) }), given)
+end
+
+--- Any of these types: the one that fits best.
+---@param members perigee.Type[]
+---@param given? table
+---@return perigee.Type
+function M.union(members, given)
+  if type(members) ~= "table" or node_of.is_type(members) or #members == 0 then
+    errors.raise("t.union: a list of types is needed")
+  end
+  for _, member in ipairs(members) do
+    node_of.check("t.union", member)
+  end
+  return node_of.apply(node_of.new("union", { members = members }), given)
+end
+
+--- One of these models, as the field `tag` says.
+---@param tag string
+---@param cases table<string, perigee.Type>|table[]
+---@param given? table
+---@return perigee.Type
+function M.tagged(tag, cases, given)
+  if type(tag) ~= "string" or type(cases) ~= "table" then
+    errors.raise(
+      't.tagged: a field name and a table of models are needed: t.tagged("kind", { cat = Cat })'
+    )
+  end
+  local list = {}
+  for i, field in ipairs(model.read_fields("t.tagged", cases)) do
+    list[i] = { field.name, field.type }
+  end
+  return node_of.apply(node_of.new("tagged", { tag = tag, cases = list }), given)
+end
+
+--- A type that is defined later, for models that contain themselves.
+---@param target fun(): perigee.Type
+---@param given? table
+---@return perigee.Type
+function M.ref(target, given)
+  if type(target) ~= "function" then
+    errors.raise("t.ref: a function that returns the type is needed")
+  end
+  return node_of.apply(node_of.new("ref", { target = target }), given)
+end
+
+local SIMPLE_SET = {}
+for _, kind in ipairs(SIMPLE) do
+  SIMPLE_SET[kind] = true
+end
+
+-- `t.string` makes a node each time it is written, so that fields know their order.
+return setmetatable(M, {
+  __index = function(_, kind)
+    if SIMPLE_SET[kind] then
+      return node_of.new(kind, {})
+    end
+    local known = {}
+    for _, set in ipairs({ SIMPLE_SET, M }) do
+      for name in pairs(set) do
+        known[name] = true
+      end
+    end
+    local nearest = errors.nearest(kind, known)
+    errors.raise(
+      "there is no type t.%s%s",
+      tostring(kind),
+      nearest and " (did you mean t." .. nearest .. "?)" or ""
+    )
+  end,
+})

@@ -120,6 +120,49 @@ void peri_json_push_node(lua_State *L, const struct peri_json_node *node)
     lua_remove(L, -2);
 }
 
+/* The doc of a VM is taken out of the registry while in use: should a finalizer decode meanwhile,
+ * it finds none and makes its own, and after an error the collector frees what was not put back. */
+static const char doc_key[] = "perigee.json.doc";
+
+static int doc_gc(lua_State *L)
+{
+    peri_json_doc_deinit(luaL_checkudata(L, 1, doc_key));
+    return 0;
+}
+
+/* Pushes it, too. */
+static struct peri_json_doc *take_doc(lua_State *L)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, doc_key) == LUA_TUSERDATA) {
+        lua_pushnil(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, doc_key);
+        return lua_touserdata(L, -1);
+    }
+    lua_pop(L, 1);
+    struct peri_json_doc *doc = lua_newuserdatauv(L, sizeof(*doc), 0);
+    *doc = (struct peri_json_doc){0};
+    if (luaL_newmetatable(L, doc_key)) {
+        lua_pushcfunction(L, doc_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return doc;
+}
+
+int peri_json_decode(lua_State *L, const char *bytes, size_t len, unsigned max_depth,
+                     struct peri_json_error *error)
+{
+    luaL_checkstack(L, 4, "JSON");
+    struct peri_json_doc *doc = take_doc(L);
+    int failed = peri_json_parse(doc, bytes, len, max_depth, 0, error);
+    if (failed == 0) {
+        peri_json_push_node(L, doc->nodes);
+        lua_insert(L, -2);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, doc_key);
+    return failed;
+}
+
 /* ---- values to text ---- */
 
 struct encoder {
@@ -440,49 +483,42 @@ int peri_json_encode(lua_State *L, int index, struct peri_buf *out)
 
 /* ---- the module ---- */
 
-/* What a function works with, kept in its first upvalue. It is taken from there while in use:
- * should a finalizer or __tojson call the same function meanwhile, it finds none and makes its own,
- * and after an error the collector frees what was not put back. */
-struct workshop {
-    struct peri_json_doc doc;
-    struct peri_buf text;
+/* What json.encode() writes to, kept in its upvalue and taken from there while in use, as the doc
+ * is:
+ * __tojson may call json.encode(). */
+struct texts {
+    struct peri_buf compact;
     struct peri_buf pretty;
 };
 
-#define WORKSHOP_TYPE "perigee.json.workshop"
+#define TEXTS_TYPE "perigee.json.texts"
 
-static int workshop_gc(lua_State *L)
+static int texts_gc(lua_State *L)
 {
-    struct workshop *workshop = luaL_checkudata(L, 1, WORKSHOP_TYPE);
-    peri_json_doc_deinit(&workshop->doc);
-    peri_buf_deinit(&workshop->text);
-    peri_buf_deinit(&workshop->pretty);
+    struct texts *texts = luaL_checkudata(L, 1, TEXTS_TYPE);
+    peri_buf_deinit(&texts->compact);
+    peri_buf_deinit(&texts->pretty);
     return 0;
 }
 
-/* Pushes it, too. */
-static struct workshop *take_workshop(lua_State *L)
+/* Pushes them, too. */
+static struct texts *take_texts(lua_State *L)
 {
-    struct workshop *workshop = lua_touserdata(L, lua_upvalueindex(1));
-    if (workshop != NULL) {
+    struct texts *texts = lua_touserdata(L, lua_upvalueindex(1));
+    if (texts != NULL) {
         lua_pushvalue(L, lua_upvalueindex(1));
         lua_pushnil(L);
         lua_replace(L, lua_upvalueindex(1));
-        return workshop;
+        return texts;
     }
-    workshop = lua_newuserdatauv(L, sizeof(*workshop), 0);
-    *workshop = (struct workshop){0};
-    if (luaL_newmetatable(L, WORKSHOP_TYPE)) {
-        lua_pushcfunction(L, workshop_gc);
+    texts = lua_newuserdatauv(L, sizeof(*texts), 0);
+    *texts = (struct texts){0};
+    if (luaL_newmetatable(L, TEXTS_TYPE)) {
+        lua_pushcfunction(L, texts_gc);
         lua_setfield(L, -2, "__gc");
     }
     lua_setmetatable(L, -2);
-    return workshop;
-}
-
-static void put_back_workshop(lua_State *L, int index)
-{
-    lua_copy(L, index, lua_upvalueindex(1));
+    return texts;
 }
 
 /* json.encode(value [, {pretty = true}]) -> text. Raises for what is no JSON. */
@@ -496,18 +532,18 @@ static int json_encode(lua_State *L)
         pretty = lua_toboolean(L, -1);
     }
     lua_settop(L, 1);
-    struct workshop *workshop = take_workshop(L);
-    int failed = peri_json_encode(L, 1, &workshop->text);
-    struct peri_buf *result = &workshop->text;
+    struct texts *texts = take_texts(L);
+    int failed = peri_json_encode(L, 1, &texts->compact);
+    struct peri_buf *result = &texts->compact;
     if (failed == 0 && pretty) {
-        peri_json_add_pretty(&workshop->pretty, result->data, result->len);
-        result = &workshop->pretty;
+        peri_json_add_pretty(&texts->pretty, result->data, result->len);
+        result = &texts->pretty;
     }
     if (failed == 0)
         lua_pushlstring(L, result->data, result->len);
-    peri_buf_reset(&workshop->text, KEPT_BYTES);
-    peri_buf_reset(&workshop->pretty, KEPT_BYTES);
-    put_back_workshop(L, 2);
+    peri_buf_reset(&texts->compact, KEPT_BYTES);
+    peri_buf_reset(&texts->pretty, KEPT_BYTES);
+    lua_copy(L, 2, lua_upvalueindex(1));
     return failed != 0 ? luaL_error(L, "%s", lua_tostring(L, -1)) : 1;
 }
 
@@ -562,15 +598,9 @@ static int json_decode(lua_State *L)
     luaL_checktype(L, 1, LUA_TSTRING);
     size_t len = 0;
     const char *text = lua_tolstring(L, 1, &len);
-    lua_settop(L, 1);
-    struct workshop *workshop = take_workshop(L);
     struct peri_json_error error;
-    if (peri_json_parse(&workshop->doc, text, len, PERI_JSON_LUA_DEPTH, 0, &error) == 0) {
-        peri_json_push_node(L, workshop->doc.nodes);
-        put_back_workshop(L, 2);
+    if (peri_json_decode(L, text, len, PERI_JSON_LUA_DEPTH, &error) == 0)
         return 1;
-    }
-    put_back_workshop(L, 2);
     lua_pushnil(L);
     push_parse_error(L, text, &error);
     return 2;
@@ -628,13 +658,13 @@ static int json_is_object(lua_State *L)
 }
 
 static const luaL_Reg json_functions[] = {
-    {"array", json_array},         {"object", json_object}, {"is_array", json_is_array},
-    {"is_object", json_is_object}, {"null", NULL},          {NULL, NULL},
-};
-
-static const luaL_Reg json_codecs[] = {
-    {"encode", json_encode},
     {"decode", json_decode},
+    {"array", json_array},
+    {"object", json_object},
+    {"is_array", json_is_array},
+    {"is_object", json_is_object},
+    {"encode", NULL},
+    {"null", NULL},
     {NULL, NULL},
 };
 
@@ -643,10 +673,8 @@ int luaopen_perigee_json(lua_State *L)
     luaL_newlib(L, json_functions);
     peri_json_push_null(L);
     lua_setfield(L, -2, "null");
-    for (const luaL_Reg *codec = json_codecs; codec->name != NULL; codec++) {
-        lua_pushnil(L); /* each its own workshop */
-        lua_pushcclosure(L, codec->func, 1);
-        lua_setfield(L, -2, codec->name);
-    }
+    lua_pushnil(L); /* its texts */
+    lua_pushcclosure(L, json_encode, 1);
+    lua_setfield(L, -2, "encode");
     return 1;
 }

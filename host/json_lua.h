@@ -21,6 +21,11 @@ void peri_json_push_null(lua_State *L);
  * again). */
 void peri_json_push_node(lua_State *L, const struct peri_json_node *node);
 
+/* Parses `bytes` and pushes their value, with a doc that the VM keeps from call to call. Returns 0,
+ * or -1 with *error filled and nothing pushed. */
+int peri_json_decode(lua_State *L, const char *bytes, size_t len, unsigned max_depth,
+                     struct peri_json_error *error);
+
 /* Marks the table at `index` as json.array{} or json.object{} does. */
 void peri_json_mark_array(lua_State *L, int index);
 void peri_json_mark_object(lua_State *L, int index);

@@ -1,3 +1,6 @@
+/* Bytes to tape and tape to bytes. Strings are scanned eight bytes at a time, UTF-8 is checked on
+ * the way, and numbers are left to number.c. The grammar is followed in the order in which Python's
+ * json module looks at it, because that decides which error a text gets, and where. */
 #include "json.h"
 
 #include "number.h"

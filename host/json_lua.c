@@ -1,3 +1,5 @@
+/* Tape to Lua values, Lua values to bytes, and the module for scripts. The encoder makes no Lua
+ * objects: it walks tables with lua_next() and builds a path only once something has failed. */
 #include "json_lua.h"
 
 #include <lauxlib.h>

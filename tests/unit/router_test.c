@@ -362,11 +362,12 @@ static void refuses_a_path_it_cannot_read(void **state)
     assert_null(peri_router_route(router, 0));
 
     char path[512] = "";
+    size_t len = 0;
     for (int i = 0; i < PERI_ROUTER_MAX_PARAMS; i++)
-        snprintf(path + strlen(path), sizeof(path) - strlen(path), "/{p%d}", i);
+        len += (size_t) snprintf(path + len, sizeof(path) - len, "/{p%d}", i);
     char error[128] = "";
     assert_int_equal(peri_router_add(router, BIT(GET), path, NULL, error, sizeof(error)), 0);
-    strcat(path, "/{more}");
+    snprintf(path + len, sizeof(path) - len, "/{more}");
     assert_int_equal(peri_router_add(router, BIT(GET), path, NULL, error, sizeof(error)), -1);
     assert_string_equal(error, "it has more than 32 parameters");
     peri_router_free(router);
@@ -451,10 +452,10 @@ static void no_path_makes_matching_slow(void **state)
     path[0] = '/';
     struct peri_match match;
     assert_int_equal(peri_router_match(router, path, sizeof(path), GET, &match), PERI_MATCH_NONE);
-    for (size_t i = 0; i < sizeof(path); i += 2)
-        memcpy(path + i, "/a", 2);
+    for (size_t i = 0; i < sizeof(path); i++)
+        path[i] = i % 2 == 0 ? '/' : 'a';
     assert_int_equal(peri_router_match(router, path, sizeof(path), GET, &match), PERI_MATCH_NONE);
-    memcpy(path + sizeof(path) - 2, "/z", 2);
+    path[sizeof(path) - 1] = 'z';
     assert_int_equal(peri_router_match(router, path, sizeof(path), GET, &match), PERI_MATCH_FOUND);
     assert_int_equal(match.param_count, 4);
     assert_int_equal(match.params[0].len, sizeof(path) - strlen("//a/a/a/z"));

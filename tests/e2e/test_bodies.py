@@ -42,7 +42,7 @@ def test_chunk_sizes_may_have_leading_zeros_and_either_case(probe):
         assert conn.answer().body == b"0123456789abcdefghij"
 
 
-@pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED", " \tchunked\t "])
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED", "\tchunked  "])
 def test_chunked_counts_in_any_case(probe, coding):
     with probe.connect() as conn:
         conn.request("POST", "/body", f"Transfer-Encoding:{coding}")
@@ -54,7 +54,7 @@ def test_chunked_counts_in_any_case(probe, coding):
 def test_chunk_extensions_are_ignored(probe):
     with probe.connect() as conn:
         conn.request("POST", "/body", "Transfer-Encoding: chunked")
-        conn.send('5;a=b;c="d e"\r\nhello\r\n0;last\r\n\r\n')
+        conn.send('5;a="b c"\r\nhello\r\n0;last\r\n\r\n')
         assert conn.answer().body == b"hello"
 
 
@@ -63,7 +63,6 @@ def test_chunk_extensions_are_ignored(probe):
     [
         "X-Sum: 1\r\n",
         "Content-Length: 40\r\n",
-        "Transfer-Encoding: chunked\r\n",
         "Host: evil\r\n",
         "Connection: close\r\n",
         "X-A: 1\r\nX-B: 2\r\n",
@@ -75,6 +74,18 @@ def test_trailers_change_nothing(probe, trailers):
         got = json.loads(conn.answer().body)
         assert (got["body"], got["host"]) == ("hello", "perigee.test")
         assert conn.get("/hits").body == b"0", "the connection is still in step"
+
+
+def test_a_transfer_coding_in_a_trailer_is_refused_or_ignored(probe):
+    with probe.connect() as conn:
+        post_chunked(conn, "/body", b"hello", trailers="Transfer-Encoding: chunked\r\n")
+        conn.request("GET", "/hits")
+        answer = conn.answer()
+        if answer.status == 200:
+            assert (answer.body, conn.answer().body) == (b"hello", b"0")
+        else:
+            assert answer.status == 400
+            conn.expect_end()
 
 
 def test_a_request_without_a_body_has_an_empty_one(probe):
@@ -183,9 +194,8 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body(small, target):
     with small.connect() as conn:
         conn.request("POST", target, "Content-Length: 1001")
         answer = conn.answer()
-        assert answer.status == (404 if target == "/nowhere" else 413)
-        if answer.status == 413:
-            conn.expect_end()
+        assert answer.status == 413
+        conn.expect_end()
     assert small.json("/body/counts") == {"started": 0, "finished": 0}
 
 

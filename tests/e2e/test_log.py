@@ -28,9 +28,8 @@ def test_text_has_a_line_for_every_request(serve):
         conn.request("POST", "/body", body=b"hello")
         conn.answer()
     log = finish(server)
-    assert len([line for line in log if re.search(r"GET /query\S* .*\b200\b", line)]) == 1
-    assert len([line for line in log if re.search(r"GET /nowhere .*\b404\b", line)]) == 1
-    assert len([line for line in log if re.search(r"POST /body .*\b200\b.*\b5\b", line)]) == 1
+    for request in ('"GET /query?q=1" 200', '"GET /nowhere" 404', '"POST /body" 200 5'):
+        assert len([line for line in log if request in line]) == 1
 
 
 def test_json_lines_have_status_bytes_and_milliseconds(serve):

@@ -138,7 +138,7 @@ def test_equal_lengths_are_refused_or_count_once(probe, fields):
         assert answer.status == 400 or answer.body == b"hello"
 
 
-@pytest.mark.parametrize("value", ["5", "  5\t ", "005"])
+@pytest.mark.parametrize("value", ["5", "  5  ", "\t5", "005"])
 def test_a_length_may_have_blanks_around_and_zeros_before_it(probe, value):
     with probe.connect() as conn:
         conn.send(head(f"Content-Length:{value}") + "hello")
@@ -220,7 +220,7 @@ def test_exactly_one_host_is_needed(probe, request_head):
     expect_refused(probe, request_head + SMUGGLED)
 
 
-@pytest.mark.parametrize("host", ["a", "a:80", "127.0.0.1:8000", "[::1]:8000", ""])
+@pytest.mark.parametrize("host", ["a", "a:80", "127.0.0.1:8000", "[::1]:8000"])
 def test_every_form_of_host_is_accepted(probe, host):
     with probe.connect() as conn:
         conn.send(head(line="GET / HTTP/1.1", host=f"Host: {host}"))

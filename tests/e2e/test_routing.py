@@ -35,7 +35,6 @@ def ask(server, method, target):
         ("/items/7/parts", {"route": "parts", "id": "7"}),
         ("/items/me/parts", {"route": "mine", "id": "parts"}),
         ("/items/7/parts/9", {"route": "rest", "rest": "7/parts/9"}),
-        ("/items/a%2Fb", {"route": "item", "id": "a/b"}),
         ("/items/%6De", {"route": "me"}),
         ("/deep/1/b/2/3", {"route": "deep", "id": "3"}),
         ("/deep/1/b/x/3", {"route": "deep-rest", "rest": "3"}),
@@ -50,7 +49,7 @@ def test_static_beats_parameter_beats_rest_at_any_depth(routes, target, expected
 
 
 @pytest.mark.parametrize(
-    "target", ["/nowhere", "/ITEMS/7", "/deep/1/b", "/items", "/files/edit", "//", "/items//"]
+    "target", ["/nowhere", "/ITEMS/7", "/deep/1/b", "/files/edit", "//", "/items//"]
 )
 def test_an_unknown_path_is_404(routes, target):
     answer = routes.get(target)

@@ -31,6 +31,14 @@ def test_an_idle_server_ends_with_0(probe, number):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_right_after_the_start_line_is_obeyed(serve, number):
+    for _ in range(10):
+        server = serve("probe")
+        server.signal(number)
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_request_in_flight_is_finished(patient, number):
     with patient.connect() as conn:
         conn.request("GET", "/sleep/300")

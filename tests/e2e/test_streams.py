@@ -123,7 +123,7 @@ def test_writing_after_the_end_raises(streams):
 
 @pytest.mark.memory
 def test_a_client_that_does_not_read_parks_the_writer_and_memory_stays_flat(streams):
-    before = streams.memory_kib()
+    before = streams.memory_kib("VmHWM")
     with streams.connect() as conn:
         conn.request("GET", "/huge")
         eventually(lambda: streams.json("/huge/written")["written"] > 0, "the stream starts")

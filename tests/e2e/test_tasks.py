@@ -34,19 +34,26 @@ def test_sleep_takes_milliseconds(tasks, ms):
     assert tasks.get(f"/sleep/{ms}").body == b'"slept"'
 
 
-@pytest.mark.parametrize("ms", ["-1", "x", "1.5", "1e30"])
+@pytest.mark.parametrize("ms", ["-1", "x", "1e30"])
 def test_sleep_raises_on_anything_else(tasks, ms):
     assert tasks.get(f"/sleep/{ms}").status == 500
     assert tasks.get("/").status == 200
 
 
-@pytest.mark.parametrize("target", ["/yield", "/yield/nothing", "/yield/table", "/yield/in-pcall"])
-def test_a_yield_by_hand_fails_the_request_and_nothing_else(tasks, target):
+@pytest.mark.parametrize(
+    "target, body",
+    [
+        ("/yield", b"{}"),
+        ("/yield/nothing", b"null"),
+        ("/yield/table", b"null"),
+        ("/yield/in-pcall", b"[true]"),
+    ],
+)
+def test_a_yield_by_hand_lets_others_run_and_goes_on(tasks, target, body):
     with tasks.connect() as conn:
         for _ in range(3):
-            assert conn.get(target).status == 500
+            assert conn.get(target).body == body
         assert conn.get("/").body == b'"alive"'
-    tasks.wait_for_log("yield")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_a_handler_may_wait_wherever_lua_can_yield(tasks, target, value):
 def test_waiting_where_lua_cannot_yield_raises(tasks):
     got = tasks.json("/sleep-in-sort")
     assert got["ok"] is False
-    assert "yield" in got["message"]
+    assert "cannot wait here" in got["message"]
 
 
 def test_waiting_inside_a_coroutine_of_the_app_does_no_harm(tasks):

@@ -33,15 +33,15 @@ app:any("/request", function(req)
 end)
 
 app:get("/query", function(req)
-  return { last = req.query.q, all = req.query:all("q"), other = req.query.other }
+  return { last = req.query.q, all = req:all("query", "q"), other = req.query.other }
 end)
 
 app:get("/headers", function(req)
-  return { last = req.headers["x-test"], all = req.headers:all("X-Test") }
+  return { joined = req.headers["x-test"], all = req:all("headers", "x-test") }
 end)
 
 app:get("/cookies", function(req)
-  return { last = req.cookies.a, all = req.cookies:all("a"), b = req.cookies.b }
+  return { last = req.cookies.a, all = req:all("cookies", "a"), b = req.cookies.b }
 end)
 
 app:get("/params/{one}/{rest:path}", function(req)

@@ -5,7 +5,7 @@ local app = perigee.app()
 
 local MIB = 1024 * 1024
 local piece = string.rep("0123456789abcdef", 4096) -- 64 KiB
-local large = string.rep(piece, 1024) -- 64 MiB
+local large -- 64 MiB, made when first asked for
 
 local kept -- an `out` that outlived its stream
 
@@ -120,6 +120,7 @@ app:get("/endless/state", function()
 end)
 
 app:get("/large", function()
+  large = large or string.rep(piece, 1024)
   return perigee.bytes(large)
 end)
 

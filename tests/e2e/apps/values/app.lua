@@ -14,8 +14,8 @@ app:post("/type", function(req)
 end)
 
 app:post("/decode", function(req)
-  local ok, message = pcall(json.decode, req:body())
-  return { ok = ok, message = tostring(message) }
+  local value, err = json.decode(req:body())
+  return { ok = value ~= nil, message = tostring(err), position = err and err.position }
 end)
 
 local cycle = { name = "loop" }

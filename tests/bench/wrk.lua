@@ -14,10 +14,15 @@ wrk.format = function(...)
   return format_one(...):rep(depth)
 end
 
+local report = [[
+
+BENCH {"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "refused": %d, "broken": %d}
+]]
+
 function done(summary, latency)
   local errors = summary.errors
   io.write(
-    ('\nBENCH {"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "refused": %d, "broken": %d}\n'):format(
+    report:format(
       summary.requests,
       summary.duration,
       latency:percentile(50),

@@ -50,6 +50,8 @@ app.get("/items/:item_id", { schema: readItem }, async (request) => ({
   limit: request.query.limit,
 }));
 
-app.post("/items", { schema: { body: item, response: { 200: item } } }, async (request) => request.body);
+const createItem = { body: item, response: { 200: item } };
+
+app.post("/items", { schema: createItem }, async (request) => request.body);
 
 await app.listen({ host: "127.0.0.1", port: Number(process.argv[2]) });

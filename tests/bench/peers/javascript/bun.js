@@ -27,7 +27,7 @@ async function createItem(request) {
   if (typeof body !== "object" || body === null) return refuse("the body must be an object");
 
   const { name, price, tax, description, tags = [] } = body;
-  if (!isText(name) || name.length < 1 || name.length > 50) return refuse("name must be 1 to 50 long");
+  if (!isText(name) || name.length < 1 || name.length > 50) return refuse("name: 1 to 50 long");
   if (!isNumber(price) || price <= 0) return refuse("price must be a number above 0");
   if (!isAbsent(tax) && !isNumber(tax)) return refuse("tax must be a number");
   if (!isAbsent(description) && !isText(description)) return refuse("description must be a string");

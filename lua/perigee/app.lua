@@ -1,15 +1,47 @@
 --- The app: a router with a title, that can be built. app:build() turns what was declared into the
---- flat list of operations that the host serves.
+--- flat list of operations that the host serves, and checks what only the whole can tell.
 
 local compose = require("perigee.compose")
+local dependency = require("perigee.dependency")
+local docs = require("perigee.docs")
 local errors = require("perigee.errors")
+local host = require("perigee.host")
+local inputs = require("perigee.inputs")
+local openapi = require("perigee.openapi")
+local ordered = require("perigee.ordered")
 local router = require("perigee.router")
+local source = require("perigee.source")
+local url = require("perigee.url")
 
 local M = {}
 
 local OPTIONS = {
   title = "string",
   version = "string",
+  summary = "string",
+  description = "string",
+  terms_of_service = "string",
+  contact = "table",
+  license = "table",
+  servers = "table",
+  openapi_tags = "table",
+  external_docs = "table",
+  openapi_url = "string|boolean",
+  docs_url = "string|boolean",
+  redoc_url = "string|boolean",
+  swagger_ui_oauth2_redirect_url = "string|boolean",
+  swagger_ui_init_oauth = "table",
+  swagger_ui_parameters = "table",
+  swagger_js_url = "string",
+  swagger_css_url = "string",
+  redoc_js_url = "string",
+  docs_favicon_url = "string",
+  root_path = "string",
+  root_path_in_servers = "boolean",
+  separate_input_output_schemas = "boolean",
+  operation_id = "function",
+  strict = "boolean",
+  strict_content_type = "boolean",
   limits = "table",
 }
 for name, expected in pairs(router.router_options) do
@@ -17,6 +49,7 @@ for name, expected in pairs(router.router_options) do
 end
 
 ---@class perigee.App : perigee.Router
+---@field webhooks perigee.Router what the app sends to others, for the document alone
 local App = setmetatable({}, { __index = router.Router })
 App.__index = App
 
@@ -26,6 +59,8 @@ App.__index = App
 function M.new(options)
   local self = setmetatable({}, App)
   router.init(self, "perigee.app", options, OPTIONS)
+  self.webhooks = router.new()
+  self.overrides = {}
   return self
 end
 
@@ -34,49 +69,263 @@ local function concat(a, b)
   return table.move(b, 1, #b, #a + 1, both)
 end
 
--- What a router adds to what it is included in.
-local function enter(outer, options, source)
-  local context = {
+local function union(a, b)
+  local all = {}
+  for _, set in ipairs({ a, b }) do
+    for key, value in pairs(set) do
+      all[key] = value
+    end
+  end
+  return all
+end
+
+-- What operations inherit from nothing.
+local ROOT = {
+  prefix = "",
+  tags = {},
+  deps = {},
+  responses = {},
+  middlewares = {},
+  error_handlers = {},
+  depth = 0,
+}
+
+-- What operations inherit once a router's options are added to what it is included in.
+local function enter(outer, options, deps, middlewares)
+  local inner = {
     prefix = outer.prefix .. (options.prefix or ""),
-    middlewares = outer.middlewares,
+    tags = concat(outer.tags, options.tags or {}),
+    deps = concat(outer.deps, deps),
+    responses = union(outer.responses, options.responses or {}),
+    middlewares = concat(outer.middlewares, middlewares),
     error_handlers = outer.error_handlers,
     depth = outer.depth + 1,
   }
-  if context.depth > 64 then
-    error(source .. ": app:include: routers include each other without end", 0)
+  for _, name in ipairs({ "deprecated", "hidden", "callbacks", "produces" }) do
+    inner[name] = outer[name]
+    if options[name] ~= nil then
+      inner[name] = options[name]
+    end
+  end
+  return inner
+end
+
+local function enter_router(outer, inner)
+  local context = enter(outer, inner.config, inner.deps, inner.middlewares)
+  if next(inner.error_handlers) then
+    context.error_handlers = concat({ inner.error_handlers }, context.error_handlers)
   end
   return context
 end
 
--- Visits all operations below a router, in the written order.
-local function each_operation(self, context, visit)
+-- Visits all operations and mounted apps below a router, in the written order.
+local function each_entry(self, context, visit)
   for _, entry in ipairs(self.entries) do
-    if entry.kind == "operation" then
-      visit(entry, context)
-    else
-      local inner = entry.router
-      local between = enter(context, entry.options, entry.source)
-      between.middlewares = concat(between.middlewares, entry.options.use or {})
-      local inside = enter(between, inner.config, inner.source)
-      inside.middlewares = concat(inside.middlewares, inner.middlewares)
-      if next(inner.error_handlers) then
-        inside.error_handlers = concat({ inner.error_handlers }, inside.error_handlers)
+    if entry.kind == "router" then
+      if context.depth > 64 then
+        error(entry.source .. ": app:include: routers include each other without end", 0)
       end
-      each_operation(inner, inside, visit)
+      local between = enter(context, entry.options, entry.deps, entry.options.use or {})
+      each_entry(entry.router, enter_router(between, entry.router), visit)
+    else
+      visit(entry, context)
     end
   end
 end
 
--- What the host calls for one operation. Without middleware and error handlers that is the app's own
--- function: the way of most requests has nothing of ours on it.
-local function compose_handler(entry, context)
-  local handler = entry.handler
-  local middlewares = concat(context.middlewares, entry.options.use or {})
-  if #middlewares > 0 or #context.error_handlers > 0 then
-    handler = compose.answering(handler, context.error_handlers, entry.options.status)
-    handler = compose.compose(middlewares, handler, context.error_handlers)
+local function words_of(method, path)
+  local words = path:gsub("[^%w]+", "_"):match("^_*(.-)_*$")
+  return method:lower() .. "_" .. (words ~= "" and words or "root")
+end
+
+-- The ids by which the document knows an operation, one for each of its methods.
+local function make_ids(self, operation, given)
+  local ids = {}
+  for i, method in ipairs(operation.methods) do
+    local id = openapi.unique_id(operation.given_name, operation.path, method)
+    if self.config.operation_id then
+      id = self.config.operation_id(operation, method)
+    end
+    if i == 1 then
+      operation.unique_id = id
+    end
+    ids[method] = given and (i == 1 and given or given .. "_" .. method:lower()) or id
   end
-  return handler
+  return ids
+end
+
+-- Everything there is to know about one operation, from what was said of it and around it.
+local function describe(self, entry, context)
+  local options = entry.options
+  local path = context.prefix .. entry.path
+  local given_name = options.name or (entry.handler and source.name_of(entry.handler))
+  local shared = enter(context, options, entry.deps, options.use or {})
+  local operation = {
+    what = entry.what,
+    methods = entry.methods,
+    path = path,
+    given_name = given_name,
+    name = given_name or words_of(entry.methods[1], path),
+    tags = shared.tags,
+    summary = options.summary,
+    description = options.description,
+    deprecated = shared.deprecated,
+    hidden = shared.hidden,
+    deps = shared.deps,
+    groups = entry.groups,
+    implicit = inputs.complete_path(entry.source .. ": " .. entry.what, entry.groups, path),
+    response = options.response,
+    response_options = options.response_options,
+    response_description = options.response_description,
+    responses = shared.responses,
+    status = options.status or 200,
+    openapi = options.openapi,
+    handler = entry.handler,
+    middlewares = shared.middlewares,
+    error_handlers = shared.error_handlers,
+    strict = options.strict,
+    timeout_ms = options.timeout_ms,
+    max_body_bytes = options.max_body_bytes,
+    source = entry.source,
+    file = entry.file,
+    line = entry.line,
+  }
+  operation.produces = shared.produces
+  if operation.produces == nil then
+    operation.produces = "application/json"
+  end
+  operation.ids = make_ids(self, operation, options.operation_id)
+  if shared.callbacks then
+    operation.callbacks = {}
+    each_entry(shared.callbacks, enter_router(ROOT, shared.callbacks), function(callback, inside)
+      table.insert(operation.callbacks, describe(self, callback, inside))
+    end)
+  end
+  return operation
+end
+
+-- Two operations of one id would be one function in generated clients.
+local function check_ids(operations)
+  local owners = {}
+  for _, operation in ipairs(operations) do
+    for _, method in ipairs(operation.hidden and {} or operation.methods) do
+      local id = operation.ids[method]
+      local owner = owners[id]
+      if owner then
+        local format = "%s: %s: the operation id '%s' is that of %s, too"
+        error(format:format(operation.source, operation.what, id, owner.source), 0)
+      end
+      owners[id] = operation
+    end
+  end
+end
+
+-- Inputs of the path that nobody declared are strings; they are part of the group once there is one.
+local function input_groups(operation)
+  local groups = {}
+  for i, group in ipairs(operation.groups) do
+    groups[i] = group
+    if group.source == "path" and group.fields and #operation.implicit > 0 then
+      groups[i] = {
+        source = "path",
+        as = group.as,
+        fields = concat(group.fields, operation.implicit),
+      }
+    end
+  end
+  return groups
+end
+
+-- Separate body values of an operation and its dependencies come in one object, so they need names.
+local function check_bodies(operation, groups)
+  local bodies, single = 0, false
+  for _, group in ipairs(groups) do
+    if group.source == "body" or group.source == "form" then
+      bodies = bodies + 1
+      single = single or group.model ~= nil
+    end
+  end
+  if bodies > 1 and single then
+    error(
+      ("%s: %s: a dependency declares a body, too: both need names, as in body = { item = Item }"):format(
+        operation.source,
+        operation.what
+      ),
+      0
+    )
+  end
+end
+
+-- Compiles, with an error that says which operation it is about.
+local function compile(operation, fn, ...)
+  local ok, result = pcall(fn, ...)
+  if not ok then
+    error(("%s: %s: %s"):format(operation.source, operation.what, tostring(result)), 0)
+  end
+  return result
+end
+
+-- One operation as the host takes it. A handler with nothing around it is the app's own function: the
+-- way of most requests has nothing of ours on it.
+local function build_operation(self, operation, singletons)
+  if not operation.handler then
+    error(
+      operation.source
+        .. ": "
+        .. operation.what
+        .. ": the handler must be a function (req), not nil",
+      0
+    )
+  end
+  if operation.path:sub(1, 1) ~= "/" then
+    local hint = operation.path == "" and "an empty path needs a prefix"
+      or "the path must start with '/'"
+    error(operation.source .. ": " .. operation.what .. ": " .. hint, 0)
+  end
+  local plan = dependency.plan(operation.deps, input_groups(operation), self.overrides)
+  check_bodies(operation, plan.groups)
+
+  local strict = operation.strict
+  if strict == nil then
+    strict = self.config.strict
+  end
+  local declared, response
+  if #plan.groups > 0 then
+    declared = compile(operation, host.schema.inputs, {
+      groups = plan.groups,
+      strict = strict or false,
+      strict_content_type = self.config.strict_content_type ~= false,
+    })
+  end
+  if operation.response then
+    response =
+      compile(operation, host.schema.compile, operation.response, operation.response_options)
+  end
+
+  local handler = operation.handler
+  local resolves = #plan.steps > 0
+  local wrapped = #operation.middlewares > 0 or #operation.error_handlers > 0
+  if resolves or (wrapped and declared) then
+    handler = dependency.resolving(plan, handler, singletons)
+  end
+  if wrapped or plan.lingers then
+    local chain = operation.error_handlers
+    handler = compose.answering(handler, chain, operation.status, response)
+    handler = compose.compose(operation.middlewares, handler, chain)
+  end
+  return {
+    methods = operation.methods,
+    path = operation.path,
+    handler = handler,
+    status = operation.status,
+    inputs = declared,
+    response = response,
+    sees_invalid = declared ~= nil and (resolves or wrapped),
+    source = operation.source,
+    timeout_ms = operation.timeout_ms,
+    max_body_bytes = operation.max_body_bytes,
+    threaded = false,
+  }
 end
 
 -- Leads the answers that the host gives by itself (404, 405, 413, ...) through the app's middleware and
@@ -88,7 +337,7 @@ local function make_fallback(self)
   local function answer_of_host(_, answer)
     if self.error_handlers[answer.status] then
       local detail = type(answer.json) == "table" and answer.json.detail or nil
-      error(errors.http_error(answer.status, detail, answer.headers))
+      error(errors.http_error(answer.status, detail, answer.headers), 0)
     end
     return answer
   end
@@ -96,37 +345,148 @@ local function make_fallback(self)
   return compose.compose(self.middlewares, compose.answering(answer_of_host, chain), chain)
 end
 
---- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
----@return table built title, limits, operations, fallback
-function App:build()
-  local operations = {}
-  local context = {
-    prefix = self.config.prefix or "",
-    middlewares = self.middlewares,
-    error_handlers = next(self.error_handlers) and { self.error_handlers } or {},
-    depth = 0,
-  }
-  each_operation(self, context, function(entry, inside)
-    local path = inside.prefix .. entry.path
-    if path == "" then
-      error(entry.source .. ": " .. entry.what .. ": an empty path needs a prefix", 0)
+-- The operations that serve the documentation, unless the app has its own at their places.
+local function build_docs(self, context, taken)
+  local built = {}
+  local function document()
+    return ordered.encode(self:document())
+  end
+  for _, route in ipairs(docs.routes(self.config, context.mounted_at, document)) do
+    local path = context.mounted_at .. route.path
+    if not taken["GET " .. path] then
+      local handler = route.handler
+      if #context.middlewares > 0 then
+        handler = compose.answering(handler, context.error_handlers)
+        handler = compose.compose(context.middlewares, handler, context.error_handlers)
+      end
+      built[#built + 1] = {
+        methods = { "GET" },
+        path = path,
+        handler = handler,
+        status = 200,
+        source = self.source,
+        threaded = false,
+      }
     end
-    operations[#operations + 1] = {
-      methods = entry.methods,
-      path = path,
-      handler = compose_handler(entry, inside),
-      status = entry.options.status or 200,
-      source = entry.source,
-      timeout_ms = entry.options.timeout_ms,
-      threaded = false,
-    }
+  end
+  return built
+end
+
+-- Builds an app at a place: the root, or where it is mounted. Appends to `built`.
+local function build_at(self, outer, mounted_at, built, singletons)
+  local context = enter_router(outer, self)
+  context.mounted_at = mounted_at
+  local operations, taken = {}, {}
+  each_entry(self, context, function(entry, inside)
+    if entry.kind == "app" then
+      if inside.depth > 64 then
+        error(entry.source .. ": app:mount: apps mount each other without end", 0)
+      end
+      -- Only middleware reaches into a mounted app: it is an app of its own.
+      local at = inside.prefix .. entry.path
+      local around =
+        union(ROOT, { prefix = at, middlewares = inside.middlewares, depth = inside.depth })
+      build_at(entry.app, around, at, built, singletons)
+      return
+    end
+    local operation = describe(self, entry, inside)
+    operations[#operations + 1] = operation
+    built[#built + 1] = build_operation(self, operation, singletons)
+    for _, method in ipairs(operation.methods) do
+      taken[method .. " " .. operation.path] = true
+    end
   end)
+  check_ids(operations)
+  self.operations = operations
+  self.mounted_at = mounted_at
+  local pages = build_docs(self, context, taken)
+  table.move(pages, 1, #pages, #built + 1, built)
+end
+
+--- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
+---@return table built title, limits, operations, fallback, openapi, start, stop
+function App:build()
+  local operations, singletons = {}, dependency.singletons()
+  build_at(self, ROOT, "", operations, singletons)
+  source.forget()
   return {
     title = self.config.title or "Perigee",
     limits = self.config.limits,
     operations = operations,
     fallback = make_fallback(self),
+    openapi = function()
+      return ordered.encode(self:document())
+    end,
+    start = function()
+      singletons:start()
+    end,
+    stop = function()
+      singletons:stop()
+    end,
   }
+end
+
+--- The OpenAPI document, for those who want to look at it: a table that openapi_url serves as JSON.
+---@return table
+function App:document()
+  if not self.operations then
+    error("app:document: the app is not built yet", 2)
+  end
+  local webhooks = {}
+  each_entry(self.webhooks, enter_router(ROOT, self.webhooks), function(entry, context)
+    webhooks[#webhooks + 1] = describe(self, entry, context)
+  end)
+  local own = {} -- a mounted app's paths are relative to where it is mounted
+  for i, operation in ipairs(self.operations) do
+    own[i] = setmetatable(
+      { path = operation.path:sub(#self.mounted_at + 1) },
+      { __index = operation }
+    )
+  end
+  local config = self.config
+  if self.mounted_at ~= "" and not config.root_path then
+    config = union(config, { root_path = self.mounted_at })
+  end
+  local document = openapi.document(config, own, webhooks)
+  source.forget()
+  return self.extend and self.extend(document) or document
+end
+
+--- Changes the document before it is served: the function gets it and may return another one.
+---@param extend fun(document: table): table?
+function App:openapi(extend)
+  if type(extend) ~= "function" then
+    errors.raise("app:openapi: a function (document) is needed, not %s", type(extend))
+  end
+  self.extend = extend
+end
+
+--- Uses another dependency in place of one, wherever it is asked for; for tests. Counts at the next build.
+---@param original perigee.Dependency|function
+---@param replacement? perigee.Dependency|function nil takes the override back
+function App:override(original, replacement)
+  local key = dependency.entry_of("app:override", nil, original).dependency
+  self.overrides[key] = replacement
+    and dependency.entry_of("app:override", nil, replacement).dependency
+end
+
+--- The path of an operation by its name, with its parameters filled in.
+---@param name string
+---@param params? table<string, string|number>
+---@return string
+function App:url(name, params)
+  for _, operation in ipairs(self.operations or {}) do
+    if operation.name == name then
+      return url.fill((self.config.root_path or "") .. operation.path, params)
+    end
+  end
+  local known = {}
+  for _, operation in ipairs(self.operations or {}) do
+    known[operation.name] = true
+  end
+  local nearest = errors.nearest(name, known)
+  local hint = nearest and (" (did you mean '%s'?)"):format(nearest) or ""
+  error(("app:url: there is no operation named '%s'%s"):format(tostring(name), hint), 2)
 end
 
 return M

@@ -15,7 +15,9 @@ setmetatable(json, {
 ---@class perigee
 return {
   app = require("perigee.app").new,
+  dependency = require("perigee.dependency").new,
   router = require("perigee.router").new,
+  security = require("perigee.security"),
   status = require("perigee.status"),
   types = require("perigee.types"),
   json = json,

@@ -1,7 +1,10 @@
 --- Routers: operations, middleware and error handlers as declared, in their written order. What they
 --- come to is decided once, in app:build(), so a router may be filled after it was included.
 
+local dependency = require("perigee.dependency")
 local errors = require("perigee.errors")
+local inputs = require("perigee.inputs")
+local node_of = require("perigee.node")
 
 local M = {}
 
@@ -13,18 +16,62 @@ for _, method in ipairs(M.METHODS) do
   KNOWN_METHODS[method:upper()] = true
 end
 
--- The options of one operation and the types they are checked against.
-M.operation_options = {
-  name = "string",
-  status = "integer",
-  timeout_ms = "integer",
+local function merged(...)
+  local all = {}
+  for _, options in ipairs({ ... }) do
+    for name, expected in pairs(options) do
+      all[name] = expected
+    end
+  end
+  return all
+end
+
+-- What an operation may say about itself, and a router about all of its operations.
+local SHARED = {
+  tags = "table",
+  deps = "table",
+  responses = "table",
+  deprecated = "boolean",
+  hidden = "boolean",
+  callbacks = "table",
+  produces = "string|boolean",
   use = "table",
 }
 
+-- The options of one operation and the types they are checked against.
+M.operation_options = merged(SHARED, inputs.options, {
+  name = "string",
+  summary = "string",
+  description = "string",
+  operation_id = "string",
+  status = "integer",
+  response = "table",
+  response_options = "table",
+  response_description = "string",
+  openapi = "table",
+  strict = "boolean",
+  timeout_ms = "integer",
+  max_body_bytes = "integer",
+})
+
 -- What a router says of all its operations.
-M.router_options = {
-  prefix = "string",
-  use = "table",
+M.router_options = merged(SHARED, { prefix = "string" })
+
+local RESPONSE_OPTIONS = {
+  by_alias = "boolean",
+  exclude_unset = "boolean",
+  exclude_defaults = "boolean",
+  exclude_none = "boolean",
+  include = "table",
+  exclude = "table",
+}
+
+local RESPONSE_ENTRY = {
+  model = "table",
+  description = "string",
+  content = "table",
+  headers = "table",
+  links = "table",
 }
 
 ---@class perigee.Router
@@ -62,6 +109,45 @@ local function check_prefix(what, prefix)
   end
 end
 
+local function check_tags(what, tags)
+  for i, tag in ipairs(tags) do
+    if type(tag) ~= "string" then
+      errors.raise("%s: tags[%d] must be a string, not %s", what, i, type(tag))
+    end
+  end
+end
+
+local function check_responses(what, responses)
+  for status, entry in pairs(responses) do
+    local key = tostring(status):upper()
+    if not (key:find("^[1-9]%d%d$") or key:find("^[1-5]XX$") or key == "DEFAULT") then
+      errors.raise("%s: responses: '%s' is no status (404, '4XX' or 'default')", what, status)
+    end
+    if type(entry) ~= "table" or node_of.is_type(entry) then
+      errors.raise("%s: responses[%s] must be a table such as { model = Message }", what, key)
+    end
+    errors.check_options(("%s: responses[%s]"):format(what, key), entry, RESPONSE_ENTRY)
+    if entry.model then
+      node_of.check(("%s: responses[%s]: model"):format(what, key), entry.model)
+    end
+  end
+end
+
+--- Checks the contents of the options that operations and routers share.
+---@param what string
+---@param options table
+function M.check_shared(what, options)
+  check_middlewares(what, options.use or {})
+  check_tags(what, options.tags or {})
+  check_responses(what, options.responses or {})
+  if options.produces == true then
+    errors.raise("%s: produces must be a content type, or false for none", what)
+  end
+  if options.callbacks and type(options.callbacks.entries) ~= "table" then
+    errors.raise("%s: callbacks must be a router", what)
+  end
+end
+
 --- Fills a new router (or app) with what every one of them has.
 ---@param self table
 ---@param what string
@@ -74,8 +160,9 @@ function M.init(self, what, options, known)
   end
   errors.check_options(what, options, known)
   check_prefix(what, options.prefix)
-  check_middlewares(what, options.use or {})
+  M.check_shared(what, options)
   self.config = options
+  self.deps = dependency.read_entries(what, options.deps)
   self.source = errors.caller()
   self.entries = {}
   self.middlewares = table.move(options.use or {}, 1, #(options.use or {}), 1, {})
@@ -91,32 +178,44 @@ function M.new(options)
   return self
 end
 
--- Checks and keeps one operation.
+local function check_operation(what, options)
+  errors.check_options(what, options, M.operation_options)
+  M.check_shared(what, options)
+  if options.response then
+    node_of.check(what .. ": response", options.response)
+  end
+  errors.check_options(
+    what .. ": response_options",
+    options.response_options or {},
+    RESPONSE_OPTIONS
+  )
+  if options.status and (options.status < 200 or options.status > 999) then
+    errors.raise("%s: status must be from 200 to 999, not %d", what, options.status)
+  end
+  for _, name in ipairs({ "timeout_ms", "max_body_bytes" }) do
+    if options[name] and options[name] < 1 then
+      errors.raise("%s: %s must be 1 or more, not %d", what, name, options[name])
+    end
+  end
+end
+
+-- Checks and keeps one operation. Those of callbacks and webhooks are documented and never called, so
+-- whether the handler is there is looked at when the app is built.
 local function declare(self, what, methods, path, options, handler)
-  if handler == nil then
+  if handler == nil and type(options) ~= "table" or as_function(options) then
     options, handler = {}, options
   end
   if type(path) ~= "string" then
     errors.raise("%s: the path must be a string, not %s", what, type(path))
   end
   what = ("%s(%q)"):format(what, path)
-  if path ~= "" and path:sub(1, 1) ~= "/" then
-    errors.raise("%s: the path must start with '/'", what)
-  end
-  if not as_function(handler) then
-    errors.raise("%s: the handler must be a function, not %s", what, type(handler))
-  end
   if type(options) ~= "table" then
     errors.raise("%s: options must be a table, not %s", what, type(options))
   end
-  errors.check_options(what, options, M.operation_options)
-  check_middlewares(what, options.use or {})
-  if options.status and (options.status < 200 or options.status > 999) then
-    errors.raise("%s: status must be from 200 to 999, not %d", what, options.status)
+  if handler ~= nil and not as_function(handler) then
+    errors.raise("%s: the handler must be a function (req), not %s", what, type(handler))
   end
-  if options.timeout_ms and options.timeout_ms < 1 then
-    errors.raise("%s: timeout_ms must be 1 or more, not %d", what, options.timeout_ms)
-  end
+  check_operation(what, options)
   local source, info = errors.caller()
   self.entries[#self.entries + 1] = {
     kind = "operation",
@@ -124,6 +223,8 @@ local function declare(self, what, methods, path, options, handler)
     methods = methods,
     path = path,
     options = options,
+    groups = inputs.read(what, options),
+    deps = dependency.read_entries(what, options.deps),
     handler = as_function(handler),
     source = source,
     file = info and info.source,
@@ -204,16 +305,37 @@ end
 ---@param router perigee.Router
 ---@param options? table what perigee.router takes, on top of the router's own
 function Router:include(router, options)
+  options = options or {}
   if type(router) ~= "table" or type(router.entries) ~= "table" then
     errors.raise("app:include: a router is needed, not %s", type(router))
   end
-  errors.check_options("app:include", options or {}, M.router_options)
-  check_prefix("app:include", options and options.prefix)
-  check_middlewares("app:include", options and options.use or {})
+  errors.check_options("app:include", options, M.router_options)
+  check_prefix("app:include", options.prefix)
+  M.check_shared("app:include", options)
   self.entries[#self.entries + 1] = {
     kind = "router",
     router = router,
-    options = options or {},
+    options = options,
+    deps = dependency.read_entries("app:include", options.deps),
+    source = (errors.caller()),
+  }
+end
+
+--- Serves another app below a path: with its own documentation, middleware and error handlers.
+---@param path string
+---@param app perigee.App
+function Router:mount(path, app)
+  if type(path) ~= "string" or path == "" then
+    errors.raise("app:mount: a path is needed")
+  end
+  check_prefix("app:mount", path)
+  if type(app) ~= "table" or type(app.build) ~= "function" then
+    errors.raise("app:mount: an app is needed, not %s", type(app))
+  end
+  self.entries[#self.entries + 1] = {
+    kind = "app",
+    path = path,
+    app = app,
     source = (errors.caller()),
   }
 end

@@ -1,4 +1,5 @@
 local perigee = require("perigee")
+local t_ = perigee.types
 
 local function paths(built)
   local list = {}
@@ -11,7 +12,7 @@ end
 local function handler() end
 
 test("operations are built in the order they were declared", function(t)
-  local app = perigee.app({ title = "Shop" })
+  local app = perigee.app({ title = "Shop", openapi_url = false })
   app:get("/", handler)
   app:post("/items", { status = 201 }, handler)
   app:route({ "put", "PATCH" }, "/items/{id}", handler)
@@ -23,7 +24,7 @@ test("operations are built in the order they were declared", function(t)
 end)
 
 test("every method has a function, and any stands for all", function(t)
-  local app = perigee.app()
+  local app = perigee.app({ openapi_url = false })
   for _, method in ipairs({ "get", "post", "put", "patch", "delete", "options", "head", "trace" }) do
     app[method](app, "/" .. method, handler)
   end
@@ -68,10 +69,8 @@ test("mistakes are reported where they were made", function(t)
     end, ...)
     t:eq(err:find("app_test.lua:%d+: ") ~= nil, true)
   end
-  mistake("the path must start with '/'", "get", "items", handler)
   mistake("the path must be a string, not number", "get", 1, handler)
-  mistake("the handler must be a function, not table", "get", "/", {})
-  mistake("the handler must be a function, not nil", "get", "/")
+  mistake("the handler must be a function (req), not string", "get", "/", {}, "x")
   mistake("unknown option 'statsu' (did you mean 'status'?)", "get", "/", { statsu = 1 }, handler)
   mistake("options must be a table, not string", "get", "/", "x", handler)
   mistake("status must be from 200 to 999", "get", "/", { status = 99 }, handler)
@@ -110,7 +109,7 @@ test("routers bring prefix and middleware, nested and more than once", function(
   local outer = perigee.router({ prefix = "/outer" })
   outer:use(mark("outer"))
   outer:include(inner, { prefix = "/x", use = { mark("include") } })
-  local app = perigee.app()
+  local app = perigee.app({ openapi_url = false })
   app:use(mark("app"))
   app:include(outer)
   app:include(outer, { prefix = "/again" })
@@ -160,10 +159,29 @@ test("routers that include each other are a load error", function(t)
   t:raises("routers include each other without end", app.build, app)
 end)
 
-test("an empty path needs a prefix", function(t)
-  local app = perigee.app()
-  app:get("", handler)
-  t:raises("an empty path needs a prefix", app.build, app)
+test("what only the whole can tell is found when the app is built", function(t)
+  local function mistake(part, declare)
+    local app = perigee.app()
+    declare(app)
+    local err = t:raises(part, app.build, app)
+    t:eq(err:find("app_test.lua:%d+: ") ~= nil, true)
+  end
+  mistake("an empty path needs a prefix", function(app)
+    app:get("", handler)
+  end)
+  mistake("the path must start with '/'", function(app)
+    app:get("items", handler)
+  end)
+  mistake("the handler must be a function (req), not nil", function(app)
+    app:get("/items", {})
+  end)
+  mistake("params: 'item' is not in the path (did you mean 'items'?)", function(app)
+    app:get("/{items}", { params = { item = t_.string } }, handler)
+  end)
+  mistake("the operation id 'same' is that of", function(app)
+    app:get("/a", { operation_id = "same" }, handler)
+    app:get("/b", { operation_id = "same" }, handler)
+  end)
 end)
 
 test("the fallback leads the host's answers through middleware and error handlers", function(t)

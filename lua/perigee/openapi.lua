@@ -1,0 +1,483 @@
+--- The OpenAPI 3.1 document, as FastAPI writes it: ids, summaries, titles, component names, the 422.
+--- Made from operations as app.lua has resolved them; knows nothing of requests.
+
+local dependency = require("perigee.dependency")
+local inputs = require("perigee.inputs")
+local json = require("perigee.json")
+local json_schema = require("perigee.json_schema")
+local node_of = require("perigee.node")
+local ordered = require("perigee.ordered")
+local source = require("perigee.source")
+local status_names = require("perigee.status")
+
+local M = {}
+
+local PREFIX = "#/components/schemas/"
+
+-- stylua: ignore start
+local Document = ordered.shape({
+  "openapi", "info", "servers", "paths", "webhooks", "components", "tags", "externalDocs",
+})
+local Info = ordered.shape({
+  "title", "summary", "description", "termsOfService", "contact", "license", "version",
+})
+local Operation = ordered.shape({
+  "tags", "summary", "description", "externalDocs", "operationId", "parameters", "requestBody",
+  "responses", "callbacks", "deprecated", "security", "servers",
+})
+local Parameter = ordered.shape({
+  "name", "in", "required", "schema", "description", "examples", "deprecated",
+})
+-- stylua: ignore end
+local RequestBody = ordered.shape({ "content", "required" })
+local MediaType = ordered.shape({ "schema", "example", "examples" })
+local Response = ordered.shape({ "description", "headers", "content", "links" })
+local Components = ordered.shape({ "schemas", "securitySchemes" })
+local Scheme =
+  ordered.shape({ "type", "description", "in", "name", "scheme", "bearerFormat", "flows" })
+
+local RANGES = {
+  ["1XX"] = "Information",
+  ["2XX"] = "Success",
+  ["3XX"] = "Redirection",
+  ["4XX"] = "Client Error",
+  ["5XX"] = "Server Error",
+  ["default"] = "Default Response",
+}
+
+local METHODS_WITH_BODY =
+  { GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, PATCH = true }
+
+--- The path without converters: "/files/{file_path:path}" -> "/files/{file_path}".
+---@param path string
+---@return string
+function M.path_format(path)
+  return (path:gsub("{([^}:]*):[^}]*}", "{%1}"))
+end
+
+--- FastAPI's id of an operation: its name, its path and its method in one word.
+---@param name? string nil for an operation that has none
+---@param path string
+---@param method string
+---@return string
+function M.unique_id(name, path, method)
+  local words = ((name or "") .. M.path_format(path)):gsub("[^%w_]", "_")
+  if not name then
+    words = words:match("^_*(.*)$")
+    words = words ~= "" and words or "root"
+  end
+  return words .. "_" .. method:lower()
+end
+
+local function as_list(values)
+  return json.array(table.move(values, 1, #values, 1, {}))
+end
+
+local function header_name(field)
+  return field.type.alias or (field.name:gsub("_", "-"))
+end
+
+local function float(bound)
+  return bound + 0.0
+end
+
+local function target_of(node)
+  while node.kind == "ref" do
+    node = node.target()
+  end
+  return node
+end
+
+---@class perigee.OpenApiWriter
+---@field schemas perigee.SchemaGenerator
+---@field security table<string, table> schemes by name
+---@field validates boolean whether a 422 was documented
+local Writer = {}
+Writer.__index = Writer
+
+-- Everything an operation takes, its own first, then that of its dependencies.
+local function collect(operation)
+  local collected =
+    { path = {}, query = {}, header = {}, cookie = {}, body = {}, form = {}, schemes = {} }
+  local function add(groups)
+    for _, group in ipairs(groups) do
+      local list = collected[group.source]
+      list[#list + 1] = group
+    end
+  end
+  add(operation.groups)
+  dependency.each(operation.deps, function(used, scopes)
+    if used.scheme then
+      collected.schemes[#collected.schemes + 1] = { scheme = used.scheme, scopes = scopes }
+    else
+      add(used.groups)
+    end
+  end)
+  return collected
+end
+
+function Writer:parameter(place, field, in_model)
+  local node = field.type
+  local name = node.alias or field.name
+  local title = name
+  if place == "header" then
+    name = header_name(field)
+    title = in_model and title or name
+  end
+  return Parameter({
+    name = name,
+    ["in"] = place,
+    required = place == "path" or not json_schema.is_optional(node),
+    schema = self.schemas:titled(node, "input", title),
+    description = node.description,
+    examples = node.openapi_examples,
+    deprecated = node.deprecated and true or nil,
+  })
+end
+
+-- The parameters, in FastAPI's order of places; where two declare the same one, a required one wins.
+function Writer:parameters(collected, implicit)
+  local list, at = json.array({}), {}
+  local function add(place, field, in_model)
+    if field.type.hidden then
+      return
+    end
+    local parameter = self:parameter(place, field, in_model)
+    local key = place .. " " .. parameter.name
+    if not at[key] then
+      at[key] = #list + 1
+      list[#list + 1] = parameter
+    elseif parameter.required or not list[at[key]].required then
+      list[at[key]] = parameter
+    end
+  end
+  for _, place in ipairs({ "path", "query", "header", "cookie" }) do
+    for _, group in ipairs(collected[place]) do
+      local fields = group.fields or target_of(group.model).fields
+      for _, field in ipairs(fields) do
+        add(place, field, group.model ~= nil)
+      end
+    end
+    if place == "path" then
+      for _, field in ipairs(implicit) do
+        add(place, field, false)
+      end
+    end
+  end
+  return list
+end
+
+local function form_type(node)
+  return inputs.has_file(node) and "multipart/form-data" or "application/x-www-form-urlencoded"
+end
+
+-- The one type of a request body. Separate values become fields of a model made for the purpose.
+local function body_node(operation, groups)
+  if #groups == 1 and groups[1].model then
+    return groups[1].model
+  end
+  local fields = {}
+  for _, group in ipairs(groups) do
+    for _, field in ipairs(group.fields) do
+      fields[#fields + 1] = field
+    end
+  end
+  local name = "Body_" .. operation.unique_id
+  local node = node_of.new("model", { name = name, fields = fields })
+  local required = false
+  for _, field in ipairs(fields) do
+    required = required or not json_schema.is_optional(field.type)
+  end
+  return required and node or node({ default = json.null })
+end
+
+function Writer:request_body(operation, collected)
+  local is_form = #collected.form > 0
+  local groups = is_form and collected.form or collected.body
+  if #groups == 0 then
+    return nil
+  end
+  local node = body_node(operation, groups)
+  local content_type = is_form and form_type(node) or "application/json"
+  return RequestBody({
+    content = {
+      [content_type] = MediaType({
+        schema = self.schemas:titled(node, "input", "body"),
+        examples = node.openapi_examples,
+      }),
+    },
+    required = not json_schema.is_optional(node) or nil,
+  })
+end
+
+local function is_json(content_type)
+  return content_type == "application/json" or content_type:find("^application/[^;]*%+json") ~= nil
+end
+
+local function status_key(status)
+  local key = tostring(status):upper()
+  return key == "DEFAULT" and "default" or key
+end
+
+-- Additional responses by status, in the order of their statuses.
+local function sorted_statuses(responses)
+  local statuses = {}
+  for status in pairs(responses) do
+    statuses[#statuses + 1] = status
+  end
+  table.sort(statuses, function(a, b)
+    return status_key(a) < status_key(b)
+  end)
+  return statuses
+end
+
+function Writer:responses(operation)
+  local responses = ordered.map()
+  local key = tostring(operation.status)
+  local success =
+    Response({ description = operation.response_description or "Successful Response" })
+  responses[key] = success
+  if operation.produces and not status_names.has_no_body(operation.status) then
+    local schema = json_schema.Schema({})
+    if not is_json(operation.produces) then
+      schema.type = "string"
+    elseif operation.response then
+      schema = self.schemas:titled(operation.response, "output", "Response_" .. operation.unique_id)
+    end
+    success.content = ordered.map()
+    success.content[operation.produces] = MediaType({ schema = schema })
+  end
+
+  for _, status in ipairs(sorted_statuses(operation.responses)) do
+    local declared = ordered.copy(operation.responses[status])
+    local additional = Response(declared)
+    local model = operation.responses[status].model
+    additional.model = nil
+    key = status_key(status)
+    if model then
+      local name = ("Response_%s_%s"):format(status, operation.unique_id)
+      local schema = self.schemas:titled(model, "output", name)
+      local content_type = operation.produces or "application/json"
+      additional.content = additional.content or ordered.map()
+      local media = MediaType(additional.content[content_type] or {})
+      media.schema = media.schema and ordered.merge(media.schema, schema) or schema
+      additional.content[content_type] = media
+    end
+    local base = responses[key] or Response({})
+    additional.description = additional.description
+      or base.description
+      or RANGES[key]
+      or status_names.phrase(math.tointeger(tonumber(key)) or 0)
+    responses[key] = ordered.merge(base, additional)
+  end
+  return responses
+end
+
+function Writer:add_security(document, schemes)
+  local by_name = ordered.map()
+  for _, used in ipairs(schemes) do
+    local name = used.scheme.name
+    self.security[name] = Scheme(ordered.copy(used.scheme.document))
+    by_name[name] = by_name[name] or { seen = {} }
+    for _, scope in ipairs(used.scopes) do
+      if not by_name[name].seen[scope] then
+        by_name[name].seen[scope] = true
+        table.insert(by_name[name], scope)
+      end
+    end
+  end
+  local list = json.array({})
+  for _, name in ipairs(ordered.keys(by_name)) do
+    list[#list + 1] = { [name] = as_list(by_name[name]) }
+  end
+  if #list > 0 then
+    document.security = list
+  end
+end
+
+local function description_of(operation)
+  if operation.description then
+    return operation.description
+  end
+  local text = source.comment_above(operation.file, operation.line)
+  if not text and operation.handler then
+    local info = debug.getinfo(operation.handler, "S")
+    text = source.comment_above(info.source, info.linedefined)
+  end
+  return text
+end
+
+function Writer:operation(operation, method)
+  local collected = collect(operation)
+  local document = Operation({
+    tags = #operation.tags > 0 and as_list(operation.tags) or nil,
+    summary = operation.summary or json_schema.title(operation.name),
+    description = description_of(operation),
+    operationId = operation.ids[method],
+    deprecated = operation.deprecated and true or nil,
+  })
+  self:add_security(document, collected.schemes)
+  local parameters = self:parameters(collected, operation.implicit)
+  if #parameters > 0 then
+    document.parameters = parameters
+  end
+  if METHODS_WITH_BODY[method] then
+    document.requestBody = self:request_body(operation, collected)
+  end
+  if operation.callbacks then
+    document.callbacks = ordered.map()
+    for _, callback in ipairs(operation.callbacks) do
+      document.callbacks[callback.name] = { [callback.path] = self:path_item({ callback }) }
+    end
+  end
+  document.responses = self:responses(operation)
+  local takes_input = false
+  for _, place in ipairs({ "path", "query", "header", "cookie", "body", "form" }) do
+    takes_input = takes_input or #collected[place] > 0
+  end
+  local responses = document.responses
+  if takes_input and not (responses["422"] or responses["4XX"] or responses.default) then
+    self.validates = true
+    responses["422"] = Response({
+      description = "Validation Error",
+      content = {
+        ["application/json"] = MediaType({
+          schema = json_schema.Schema({ ["$ref"] = PREFIX .. "HTTPValidationError" }),
+        }),
+      },
+    })
+  end
+  if operation.openapi then
+    ordered.merge(document, operation.openapi)
+  end
+  return document
+end
+
+-- All operations of one path.
+function Writer:path_item(operations)
+  local item = ordered.map()
+  for _, operation in ipairs(operations) do
+    for _, method in ipairs(operation.methods) do
+      item[method:lower()] = self:operation(operation, method)
+    end
+  end
+  return item
+end
+
+-- Paths in the order they were declared, with what is hidden left out.
+function Writer:paths(operations)
+  local paths, at = ordered.map(), {}
+  for _, operation in ipairs(operations) do
+    if not operation.hidden then
+      local path = M.path_format(operation.path)
+      if not at[path] then
+        at[path] = {}
+        paths[path] = at[path]
+      end
+      table.insert(at[path], operation)
+    end
+  end
+  for _, path in ipairs(ordered.keys(paths)) do
+    paths[path] = self:path_item(at[path])
+  end
+  return paths
+end
+
+local Schema = json_schema.Schema
+
+local function validation_definitions()
+  local text = Schema({ type = "string" })
+  local location = Schema({
+    type = "array",
+    title = "Location",
+    items = Schema({ anyOf = json.array({ text, Schema({ type = "integer" }) }) }),
+  })
+  local properties = ordered.map()
+  properties.loc = location
+  properties.msg = Schema({ type = "string", title = "Message" })
+  properties.type = Schema({ type = "string", title = "Error Type" })
+  properties.input = Schema({ title = "Input" })
+  properties.ctx = Schema({ type = "object", title = "Context" })
+  local list = Schema({
+    items = Schema({ ["$ref"] = PREFIX .. "ValidationError" }),
+    type = "array",
+    title = "Detail",
+  })
+  return {
+    ValidationError = Schema({
+      properties = properties,
+      type = "object",
+      required = json.array({ "loc", "msg", "type" }),
+      title = "ValidationError",
+    }),
+    HTTPValidationError = Schema({
+      properties = { detail = list },
+      type = "object",
+      title = "HTTPValidationError",
+    }),
+  }
+end
+
+local function contact_or_license(given)
+  return given and ordered.shape({ "name", "identifier", "url", "email" })(ordered.copy(given))
+end
+
+--- Writes the document.
+---@param config table what the app was made with
+---@param operations table[] as app.lua resolved them, in their written order
+---@param webhooks table[]
+---@return table
+function M.document(config, operations, webhooks)
+  local writer = setmetatable({
+    schemas = json_schema.new({
+      prefix = PREFIX,
+      separate = config.separate_input_output_schemas,
+      number = float,
+    }),
+    security = ordered.map(),
+    validates = false,
+  }, Writer)
+  local document = Document({
+    openapi = "3.1.0",
+    info = Info({
+      title = config.title or "Perigee",
+      version = config.version or "0.1.0",
+      summary = config.summary,
+      description = config.description,
+      termsOfService = config.terms_of_service,
+      contact = contact_or_license(config.contact),
+      license = contact_or_license(config.license),
+    }),
+    paths = writer:paths(operations),
+    tags = config.openapi_tags and as_list(config.openapi_tags) or nil,
+    externalDocs = config.external_docs,
+  })
+  local servers = as_list(config.servers or {})
+  if config.root_path and config.root_path_in_servers ~= false then
+    local known = false
+    for _, server in ipairs(servers) do
+      known = known or server.url == config.root_path
+    end
+    if not known then
+      table.insert(servers, 1, { url = config.root_path })
+    end
+  end
+  document.servers = #servers > 0 and servers or nil
+  if #webhooks > 0 then
+    document.webhooks = writer:paths(webhooks)
+  end
+
+  local definitions = writer.schemas:definitions()
+  if writer.validates then
+    for name, definition in pairs(validation_definitions()) do
+      definitions[name] = definition
+    end
+  end
+  local components = Components({})
+  components.schemas = next(definitions) and definitions or nil
+  components.securitySchemes = next(writer.security) and writer.security or nil
+  document.components = next(components) and components or nil
+  return document
+end
+
+return M

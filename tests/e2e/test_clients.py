@@ -139,7 +139,8 @@ def test_every_core_has_a_loop_unless_told_otherwise(write_app):
 def test_hello_is_the_first_example_of_the_readme(serve):
     server = serve(PROJECT / "apps" / "hello")
     assert server.json("/") == {"message": "Hello World"}
-    assert server.json("/items/foo?q=bar") == {"item_id": "foo", "q": "bar"}
+    assert server.json("/hello/Ada") == {"message": "Hello Ada"}
+    assert server.json("/hello/A%20B?greeting=Good+day") == {"message": "Good day A B"}
 
 
 def test_a_hundred_burgers_are_ordered_at_once(serve):

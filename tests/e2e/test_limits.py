@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from server import run
 from wire import eventually
 
 # Sizes of the head
@@ -138,6 +139,37 @@ def test_a_limit_can_be_set_by_the_app(serve, write_app, name):
     with server.connect() as conn:
         conn.request("POST", "/body/ignored?q=1234", *fields)
         assert conn.answer().status == status
+
+
+@pytest.mark.parametrize(
+    "limits, word",
+    [
+        ("{ max_bodybytes = 1 }", "max_bodybytes"),
+        ("{ max_body_bytes = -1 }", "max_body_bytes"),
+        ("{ max_body_bytes = 1.5 }", "max_body_bytes"),
+        ('{ max_body_bytes = "1 MiB" }', "max_body_bytes"),
+        ("{ 5 }", "limits"),
+        ("5", "limits"),
+    ],
+)
+def test_a_wrong_limit_of_the_app_is_a_mistake_at_load(write_app, limits, word):
+    folder = write_app(f'return require("perigee").app({{ limits = {limits} }})')
+    result = run("run", folder, "--port", 0)
+    assert result.returncode == 1
+    assert word in result.stderr
+
+
+def test_a_flag_beats_the_limit_of_the_app(serve, write_app):
+    folder = write_app(
+        """
+        local app = require("perigee").app({ limits = { max_body_bytes = 5 } })
+        app:post("/", function(req) return #req:body() end)
+        return app
+        """
+    )
+    with serve(folder, "--max-body-bytes", 10).connect() as conn:
+        conn.request("POST", "/", body=b"1234567890")
+        assert conn.answer().body == b"10"
 
 
 # Deadlines

@@ -8,12 +8,15 @@ SMUGGLED = "GET /hit HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def expect_refused(server, data, statuses=(400,)):
-    """Sends `data` and a request behind it: one refusal, the end, and no execution at all."""
-    with server.connect() as conn:
-        conn.send(data if isinstance(data, bytes) else data.encode("latin-1"))
-        answer = conn.answer()
-        assert answer.status in statuses, answer
-        conn.expect_end()
+    """Sends `data` whole, then byte by byte: one refusal, the end, and no execution at all."""
+    data = data.encode("latin-1")
+    for step in (len(data), 1):
+        with server.connect() as conn:
+            for at in range(0, len(data), step):
+                conn.send(data[at : at + step])
+            answer = conn.answer()
+            assert answer.status in statuses, answer
+            conn.expect_end()
     assert server.json("/hits") == 0
 
 

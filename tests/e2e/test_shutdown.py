@@ -66,7 +66,7 @@ def test_pipelined_requests_in_flight_are_answered_or_the_connection_says_it_clo
 
 
 def test_a_stream_in_flight_is_finished(serve):
-    server = serve("streams", "--shutdown-grace-ms", 600_000)
+    server = serve("streams", "--shutdown-grace-ms", 600_000, "--keep-alive-timeout-ms", 600_000)
     with server.connect() as conn:
         conn.request("GET", "/slow")
         conn.head()

@@ -107,6 +107,7 @@ struct parser {
     size_t error_size;
 };
 
+/* Says "<what> in the path '<path>'". */
 __attribute__((format(printf, 2, 3))) static int fail(struct parser *parser, const char *format,
                                                       ...)
 {
@@ -114,13 +115,16 @@ __attribute__((format(printf, 2, 3))) static int fail(struct parser *parser, con
     va_start(args, format);
     vsnprintf(parser->error, parser->error_size, format, args);
     va_end(args);
+    size_t len = strlen(parser->error);
+    snprintf(parser->error + len, parser->error_size - len, " in the path '%s'",
+             parser->entry->path);
     return -1;
 }
 
 static int add_piece(struct parser *parser, struct step *step, struct piece piece)
 {
     if (step->count == MAX_PIECES)
-        return fail(parser, "it has too many parameters in one segment");
+        return fail(parser, "too many parameters in one segment");
     step->pieces[step->count++] = piece;
     return 0;
 }
@@ -136,8 +140,7 @@ static int add_converter(struct parser *parser, struct step *step, const char *c
     if (strcmp(converter, "path") == 0)
         return add_piece(parser, step, (struct piece){PIECE_REST, true, true, 0, NULL});
     if (strcmp(converter, "float") != 0)
-        return fail(parser, "it has an unknown converter '%s' (known: str int float uuid path)",
-                    converter);
+        return fail(parser, "unknown converter '%s' (known: str int float uuid path)", converter);
     if (add_piece(parser, step, (struct piece){PIECE_DIGITS, true, false, 0, NULL}) < 0 ||
         add_piece(parser, step, (struct piece){PIECE_DOT, false, false, 0, NULL}) < 0)
         return -1;
@@ -160,7 +163,7 @@ static int parse_param(struct parser *parser, struct step *step)
     char *name = parser->at + 1;
     char *end = name + strcspn(name, "{}");
     if (*end != '}')
-        return fail(parser, "it has a '{' without a '}'");
+        return fail(parser, "a '{' without a '}'");
     *end = '\0';
     parser->at = end + 1;
 
@@ -168,16 +171,16 @@ static int parse_param(struct parser *parser, struct step *step)
     if (colon != NULL)
         *colon = '\0';
     if (!is_identifier(name))
-        return fail(parser, "it has a parameter name '%s' that is not an identifier", name);
+        return fail(parser, "a parameter name '%s' that is not an identifier", name);
     for (unsigned i = 0; i < entry->param_count; i++) {
         if (strcmp(entry->names[i], name) == 0)
-            return fail(parser, "it has two parameters named '%s'", name);
+            return fail(parser, "two parameters named '%s'", name);
     }
     if (step->count > 0 && step->pieces[step->count - 1].kind != PIECE_LITERAL)
-        return fail(parser, "it has no literal text between '%s' and '%s'",
+        return fail(parser, "no literal text between '%s' and '%s'",
                     entry->names[entry->param_count - 1], name);
     if (entry->param_count == PERI_ROUTER_MAX_PARAMS)
-        return fail(parser, "it has more than %d parameters", PERI_ROUTER_MAX_PARAMS);
+        return fail(parser, "more than %d parameters", PERI_ROUTER_MAX_PARAMS);
     entry->names[entry->param_count++] = name;
     return add_converter(parser, step, colon != NULL ? colon + 1 : "str");
 }
@@ -213,7 +216,7 @@ static int parse_step(struct parser *parser, struct step *step)
     *step = (struct step){0};
     do {
         if (*parser->at == '}')
-            return fail(parser, "it has a '}' without a '{'");
+            return fail(parser, "a '}' without a '{'");
         if (*parser->at == '{') {
             if (parse_param(parser, step) < 0)
                 return -1;
@@ -232,7 +235,7 @@ static int parse_path(struct parser *parser, struct step *steps)
 {
     int count = 0;
     if (*parser->at != '/')
-        return fail(parser, "it does not begin with '/'");
+        return fail(parser, "no '/' at the beginning");
     while (*parser->at == '/') {
         parser->at++;
         if (parse_step(parser, &steps[count]) < 0)

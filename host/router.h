@@ -52,9 +52,9 @@ enum peri_match_result {
 struct peri_router *peri_router_new(void);
 void peri_router_free(struct peri_router *router); /* NULL is fine */
 
-/* Adds a pattern; copies `path`, borrows `operation`. Returns 0, or -1 with a sentence in `error`
- * that says what is wrong with the path. A pattern that an earlier one hides is no error: see
- * peri_router_shadow(). */
+/* Adds a pattern; copies `path`, borrows `operation`. Returns 0, or -1 with words in `error` (of a
+ * size of 1 or more) that say what is wrong with which path. A pattern that an earlier one hides is
+ * no error: see peri_router_shadow(). */
 int peri_router_add(struct peri_router *router, uint64_t methods, const char *path, void *operation,
                     char *error, size_t error_size);
 

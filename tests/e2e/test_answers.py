@@ -55,6 +55,16 @@ def test_a_status_that_is_no_final_one_is_an_error_of_the_handler(answers, code)
         assert conn.get("/text").body == b"plain"
 
 
+def test_a_cookie_is_set(answers):
+    assert answers.get("/cookie?v=abc").header("set-cookie").startswith("session=abc; ")
+
+
+@pytest.mark.parametrize("value", ["a%3B%20Domain%3Devil.test", "a%22%3B%20Domain%3Dx", "a%0d%0ab"])
+def test_a_cookie_value_can_add_neither_attributes_nor_lines(answers, value):
+    cookie = answers.get(f"/cookie?v={value}").header("set-cookie")
+    assert cookie.count(";") == answers.get("/cookie?v=a").header("set-cookie").count(";")
+
+
 def test_a_redirect_is_307_with_its_target(answers):
     answer = answers.get("/redirect")
     assert (answer.status, answer.header("location")) == (307, "/text")
@@ -67,7 +77,13 @@ SPLITS = ["a%0d%0aX-Evil:1", "a%0aX-Evil:1", "a%0dX-Evil:1", "a%00b", "a%0d%0a%0
 
 @pytest.mark.parametrize("value", SPLITS)
 @pytest.mark.parametrize(
-    "target", ["/redirect/to?url=", "/header/value?v=", "/header/name?v=", "/header/type?v="]
+    "target",
+    [
+        "/redirect/to?url=",
+        "/header/value?v=",
+        "/header/name?v=",
+        "/header/type?v=",
+    ],
 )
 def test_no_value_can_split_an_answer(answers, target, value):
     with answers.connect() as conn:

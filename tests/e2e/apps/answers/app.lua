@@ -34,6 +34,10 @@ app:get("/many-cookies", function()
   return perigee.text("", { headers = { { "Set-Cookie", "a=1" }, { "Set-Cookie", "b=2" } } })
 end)
 
+app:get("/cookie", function(req)
+  return perigee.text("x"):cookie("session", req.query.v, { http_only = true })
+end)
+
 app:get("/redirect", function()
   return perigee.redirect("/text")
 end)

@@ -1,0 +1,858 @@
+/* A Lua value becomes JSON text, validated and filtered by its type on the way.
+ *
+ * Containers are walked in place. A scalar that is not plainly what its type wants goes through the
+ * validator like input would, so a response converts what a request converts. */
+#include "schema_lua.h"
+
+#include "json_lua.h"
+#include "schema_string.h"
+
+#include <lauxlib.h>
+#include <math.h>
+
+enum { MAX_DEPTH = 200 };
+
+struct encoder {
+    lua_State *L;
+    struct peri_buf *out;
+    const struct peri_program *program;
+    int lua_values;
+    struct peri_result *scratch; /* for what needs the validator */
+    unsigned depth;
+};
+
+/* What of a value is written. */
+struct filter {
+    const struct peri_choices *include, *exclude;
+};
+
+static const struct filter whole = {NULL, NULL};
+
+static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
+                   const struct peri_loc *loc);
+
+/* ------------------------------------------------------------------------------------- failing ---
+ */
+
+static struct peri_run start_run(struct encoder *e)
+{
+    return (struct peri_run){.result = e->scratch, .mode = PERI_MODE_VALUE, .nil_is_null = true};
+}
+
+static bool fail_with(struct encoder *e, const struct peri_loc *loc, int index,
+                      enum peri_error error)
+{
+    struct peri_run run = start_run(e);
+    peri_result_reset(e->scratch);
+    return peri_fail_plain(&run, loc, peri_tape_from_lua(e->L, index, &e->scratch->arena), error);
+}
+
+/* response.items[2].price, from the loc of an error. */
+static void push_place(lua_State *L, const struct peri_json_node *loc)
+{
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    luaL_addstring(&text, "response");
+    const struct peri_json_node *step = loc + 1;
+    for (uint32_t i = 0; i < loc->count; i++, step += step->skip) {
+        if (step->type == PERI_JSON_INTEGER) {
+            lua_pushfstring(L, "[%I]", (LUAI_UACINT) step->integer);
+        } else {
+            luaL_addchar(&text, '.');
+            lua_pushlstring(L, step->string, step->count);
+        }
+        luaL_addvalue(&text);
+    }
+    luaL_pushresult(&text);
+}
+
+/* Pushes the first error that the validator noted, as one line for the log. */
+static void push_message(struct encoder *e)
+{
+    struct peri_result *result = e->scratch;
+    struct peri_json_error error;
+    const struct peri_text detail = {"detail", 6};
+    const struct peri_text loc = {"loc", 3};
+    const struct peri_text msg = {"msg", 3};
+    peri_result_close(result);
+    if (result->error_count == 0 ||
+        peri_json_parse(&result->error_doc, result->errors.data, result->errors.len,
+                        PERI_JSON_MAX_DEPTH, 0, &error) != 0) {
+        lua_pushliteral(e->L, "response: does not fit its type");
+        return;
+    }
+    const struct peri_json_node *first = peri_node_find(result->error_doc.nodes, detail) + 1;
+    const struct peri_json_node *message = peri_node_find(first, msg);
+    push_place(e->L, peri_node_find(first, loc));
+    lua_pushliteral(e->L, ": ");
+    lua_pushlstring(e->L, message->string, message->count);
+    lua_concat(e->L, 3);
+}
+
+/* ------------------------------------------------------------------------------------- scalars ---
+ */
+
+/* Doubles as Pydantic's own encoder lays them out, which is not quite Python's way: 1e-05 is
+ * 0.00001, and negative exponents have no leading zero. */
+static void add_number(struct peri_buf *out, double number)
+{
+    size_t start = out->len;
+    peri_json_add_number(out, number);
+    const char *text = out->data + start;
+    size_t len = out->len - start;
+    if (len < 4 || memcmp(text + len - 4, "e-0", 3) != 0)
+        return;
+    char exponent = text[len - 1];
+    if (exponent != '5') {
+        out->data[out->len - 2] = exponent;
+        out->len--;
+        return;
+    }
+    char digits[24];
+    size_t count = 0;
+    for (size_t i = 0; i < len - 4; i++) {
+        if (text[i] >= '0' && text[i] <= '9')
+            digits[count++] = text[i];
+    }
+    out->len = start + (text[0] == '-');
+    peri_buf_add_lit(out, "0.0000");
+    peri_buf_add(out, digits, count);
+}
+
+static void add_text(struct encoder *e, const struct peri_type *type, const char *text, size_t len)
+{
+    struct peri_buf *out = e->out;
+    while (type->kind == PERI_KIND_REF)
+        type = type->target;
+    if (type->kind == PERI_KIND_SECRET) {
+        peri_buf_add_lit(out, "\"**********\"");
+    } else if (type->kind == PERI_KIND_BYTES && type->string.encoding == PERI_ENCODING_BASE64) {
+        peri_buf_add_byte(out, '"');
+        peri_base64_print(out, text, len);
+        peri_buf_add_byte(out, '"');
+    } else if (type->kind == PERI_KIND_BYTES && type->string.encoding == PERI_ENCODING_HEX) {
+        peri_buf_add_byte(out, '"');
+        for (size_t i = 0; i < len; i++)
+            peri_buf_addf(out, "%02x", (unsigned char) text[i]);
+        peri_buf_add_byte(out, '"');
+    } else {
+        peri_json_add_string(out, text, len);
+    }
+}
+
+static void add_temporal(struct peri_buf *out, const struct peri_temporal *temporal)
+{
+    peri_buf_add_byte(out, '"');
+    peri_temporal_print(out, temporal);
+    peri_buf_add_byte(out, '"');
+}
+
+/* A converted scalar. */
+static bool add_value(struct encoder *e, const struct peri_type *type,
+                      const struct peri_value *value)
+{
+    struct peri_buf *out = e->out;
+    struct peri_temporal temporal;
+    switch ((enum peri_value_kind) value->kind) {
+    case PERI_VALUE_FALSE:
+        peri_buf_add_lit(out, "false");
+        break;
+    case PERI_VALUE_TRUE:
+        peri_buf_add_lit(out, "true");
+        break;
+    case PERI_VALUE_INTEGER:
+        peri_buf_add_int(out, value->integer);
+        break;
+    case PERI_VALUE_NUMBER:
+        add_number(out, value->number);
+        break;
+    case PERI_VALUE_STRING:
+        add_text(e, type, value->string, value->count);
+        break;
+    case PERI_VALUE_NONE:
+    case PERI_VALUE_NULL:
+    case PERI_VALUE_NIL:
+        peri_buf_add_lit(out, "null");
+        break;
+    default:
+        temporal = peri_value_temporal(value);
+        add_temporal(out, &temporal);
+        break;
+    }
+    return true;
+}
+
+/* The node of a scalar Lua value, borrowing its string. False for tables and other objects. */
+static bool scalar_node(lua_State *L, int index, const struct peri_type *type,
+                        struct peri_json_node *node)
+{
+    size_t len = 0;
+    *node = (struct peri_json_node){.skip = 1};
+    switch (lua_type(L, index)) {
+    case LUA_TSTRING:
+        node->string = lua_tolstring(L, index, &len);
+        node->count = (uint32_t) len;
+        node->type = type->kind == PERI_KIND_BYTES || peri_utf8_valid(node->string, len) != len
+                         ? PERI_TAPE_BYTES
+                         : PERI_JSON_STRING;
+        return true;
+    case LUA_TNUMBER:
+        node->type = lua_isinteger(L, index) ? PERI_JSON_INTEGER : PERI_JSON_NUMBER;
+        if (node->type == PERI_JSON_INTEGER)
+            node->integer = lua_tointeger(L, index);
+        else
+            node->number = lua_tonumber(L, index);
+        return true;
+    case LUA_TBOOLEAN:
+        node->type = lua_toboolean(L, index) ? PERI_JSON_TRUE : PERI_JSON_FALSE;
+        return true;
+    case LUA_TNIL:
+        node->type = PERI_JSON_NULL;
+        return true;
+    case LUA_TLIGHTUSERDATA:
+        node->type = PERI_JSON_NULL;
+        return lua_touserdata(L, index) == NULL;
+    default:
+        return false;
+    }
+}
+
+/* What needs no validator: the Lua value is just what an unbounded type wants. */
+static bool encode_plain(struct encoder *e, int index, const struct peri_type *type)
+{
+    size_t len = 0;
+    const char *text = NULL;
+    switch (lua_type(e->L, index)) {
+    case LUA_TSTRING:
+        if (type->kind != PERI_KIND_STRING || type->string.has_min || type->string.has_max ||
+            type->string.pattern || type->string.strip || type->string.lower || type->string.upper)
+            return false;
+        text = lua_tolstring(e->L, index, &len);
+        return peri_json_add_string(e->out, text, len);
+    case LUA_TNUMBER:
+        if (type->kind == PERI_KIND_NUMBER && type->number.bounds.present == 0 &&
+            !type->number.finite) {
+            add_number(e->out, lua_tonumber(e->L, index));
+            return true;
+        }
+        if (type->kind != PERI_KIND_INTEGER || type->integer.present != 0 ||
+            !lua_isinteger(e->L, index))
+            return false;
+        peri_buf_add_int(e->out, lua_tointeger(e->L, index));
+        return true;
+    case LUA_TBOOLEAN:
+        if (type->kind != PERI_KIND_BOOLEAN)
+            return false;
+        peri_buf_add_str(e->out, lua_toboolean(e->L, index) ? "true" : "false");
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool encode_scalar(struct encoder *e, int index, const struct peri_type *type,
+                          const struct peri_loc *loc)
+{
+    if (encode_plain(e, index, type))
+        return true;
+    struct peri_json_node room;
+    const struct peri_json_node *node = &room;
+    peri_result_reset(e->scratch);
+    if (!scalar_node(e->L, index, type, &room))
+        node = peri_tape_from_lua(e->L, index, &e->scratch->arena);
+    struct peri_run run = start_run(e);
+    return peri_validate_inner(&run, type, node, loc) && add_value(e, type, e->scratch->values);
+}
+
+/* --------------------------------------------------------------------------------- collections ---
+ */
+
+static struct filter filter_named(struct filter filter, const char *name, size_t len, bool *keep);
+static struct filter filter_item(struct filter filter, int64_t index, bool *keep);
+
+/* A table whose keys are 1..n; -1 when it is something else. */
+static int64_t count_items(struct encoder *e, int index)
+{
+    if (lua_type(e->L, index) != LUA_TTABLE)
+        return -1;
+    lua_Unsigned items = lua_rawlen(e->L, index);
+    if (items == 0) {
+        lua_pushnil(e->L);
+        if (lua_next(e->L, index)) {
+            lua_pop(e->L, 2);
+            return -1;
+        }
+    }
+    return items > INT32_MAX ? -1 : (int64_t) items;
+}
+
+static const struct peri_type *item_type(const struct peri_type *type, int64_t i)
+{
+    if (type->kind != PERI_KIND_TUPLE)
+        return type->array.item;
+    return i < type->tuple.count ? type->tuple.items[i] : type->tuple.rest;
+}
+
+/* Whether the bounds can only be judged by the validator. */
+static bool needs_validator(const struct peri_type *type, int64_t count)
+{
+    if (type->kind == PERI_KIND_SET)
+        return true;
+    if (type->kind == PERI_KIND_TUPLE)
+        return count < type->tuple.count || (count > type->tuple.count && !type->tuple.rest) ||
+               type->tuple.has_min || type->tuple.has_max;
+    return type->array.unique || (type->array.has_min && count < type->array.min) ||
+           (type->array.has_max && count > type->array.max);
+}
+
+/* Runs the validator over a whole value, for what it alone knows: duplicates and counts. */
+static bool validate_whole(struct encoder *e, int index, const struct peri_type *type,
+                           const struct peri_loc *loc, struct peri_run *run)
+{
+    peri_result_reset(e->scratch);
+    const struct peri_json_node *node = peri_tape_from_lua(e->L, index, &e->scratch->arena);
+    *run = start_run(e);
+    run->budget = 10000 + 64 * node->skip;
+    return peri_validate_inner(run, type, node, loc);
+}
+
+/* A set without its duplicates, as a new table on top of the stack. */
+static void push_deduplicated(struct encoder *e)
+{
+    struct peri_push push = {
+        .L = e->L, .lua_values = e->lua_values, .result = e->scratch, .mode = PERI_MODE_VALUE};
+    peri_value_push(&push, e->scratch->values);
+}
+
+static bool encode_items(struct encoder *e, int index, const struct peri_type *type,
+                         struct filter filter, const struct peri_loc *loc, int64_t count)
+{
+    lua_State *L = e->L;
+    bool first = true;
+    peri_buf_add_byte(e->out, '[');
+    for (int64_t i = 0; i < count; i++) {
+        struct peri_loc inner = {.up = loc, .index = i};
+        bool keep = true;
+        struct filter own = filter_item(filter, i, &keep);
+        if (!keep)
+            continue;
+        if (!first)
+            peri_buf_add_byte(e->out, ',');
+        first = false;
+        lua_rawgeti(L, index, i + 1);
+        if (!encode(e, lua_gettop(L), item_type(type, i), own, &inner))
+            return false;
+        lua_pop(L, 1);
+    }
+    peri_buf_add_byte(e->out, ']');
+    return true;
+}
+
+static bool encode_array(struct encoder *e, int index, const struct peri_type *type,
+                         struct filter filter, const struct peri_loc *loc)
+{
+    int64_t count = count_items(e, index);
+    struct peri_run run;
+    if (count >= 0 && !needs_validator(type, count))
+        return encode_items(e, index, type, filter, loc, count);
+    if (!validate_whole(e, index, type, loc, &run))
+        return false;
+    if (type->kind != PERI_KIND_SET)
+        return encode_items(e, index, type, filter, loc, count);
+    push_deduplicated(e);
+    int table = lua_gettop(e->L);
+    bool sound = encode_items(e, table, type, filter, loc, (int64_t) lua_rawlen(e->L, table));
+    if (sound)
+        lua_pop(e->L, 1);
+    return sound;
+}
+
+/* The text of a key is that of its converted value, between quotes whatever it is. */
+static bool encode_key(struct encoder *e, int index, const struct peri_type *type,
+                       const struct peri_loc *loc)
+{
+    size_t start = e->out->len;
+    struct peri_json_node node;
+    const struct peri_json_node *key = &node;
+    peri_result_reset(e->scratch);
+    if (!scalar_node(e->L, index, type, &node))
+        key = peri_tape_from_lua(e->L, index, &e->scratch->arena);
+    char digits[24];
+    if (node.type == PERI_JSON_INTEGER && type->kind == PERI_KIND_STRING) {
+        /* Lua programs write integer keys where JSON has but texts. */
+        node.count = (uint32_t) snprintf(digits, sizeof(digits), "%lld", (long long) node.integer);
+        node.string = digits;
+        node.type = PERI_JSON_STRING;
+    }
+    struct peri_loc inner = {.up = loc, .name = "[key]", .len = 5};
+    struct peri_run run = start_run(e);
+    if (!peri_validate(&run, type, key, &inner))
+        return false;
+    add_value(e, type, e->scratch->values);
+    if (e->out->data[start] != '"') {
+        size_t len = e->out->len - start;
+        peri_buf_reserve(e->out, 2);
+        memmove(e->out->data + start + 1, e->out->data + start, len);
+        e->out->data[start] = '"';
+        e->out->len++;
+        peri_buf_add_byte(e->out, '"');
+    }
+    peri_buf_add_byte(e->out, ':');
+    return true;
+}
+
+static struct peri_loc loc_of_key(struct encoder *e, int index, const struct peri_loc *loc)
+{
+    size_t len = 0;
+    if (lua_type(e->L, index) != LUA_TSTRING)
+        return (struct peri_loc){.up = loc, .index = lua_tointeger(e->L, index)};
+    const char *name = lua_tolstring(e->L, index, &len);
+    return (struct peri_loc){.up = loc, .name = name, .len = len};
+}
+
+static bool encode_map(struct encoder *e, int index, const struct peri_type *type,
+                       struct filter filter, const struct peri_loc *loc)
+{
+    lua_State *L = e->L;
+    struct peri_run run;
+    if (lua_type(L, index) != LUA_TTABLE)
+        return fail_with(e, loc, index, PERI_ERROR_DICT_TYPE);
+    if ((type->map.has_min || type->map.has_max) && !validate_whole(e, index, type, loc, &run))
+        return false;
+    bool first = true;
+    peri_buf_add_byte(e->out, '{');
+    lua_pushnil(L);
+    for (int key = lua_gettop(L); lua_next(L, index); lua_settop(L, key)) {
+        struct peri_loc inner = loc_of_key(e, key, loc);
+        bool keep = true;
+        struct filter own = whole;
+        if (inner.name != NULL)
+            own = filter_named(filter, inner.name, inner.len, &keep);
+        bool null = lua_type(L, key + 1) == LUA_TLIGHTUSERDATA;
+        if (!keep || (null && e->program->options.exclude_none))
+            continue;
+        if (!first)
+            peri_buf_add_byte(e->out, ',');
+        first = false;
+        if (!encode_key(e, key, type->map.key, &inner) ||
+            !encode(e, key + 1, type->map.value, own, &inner))
+            return false;
+    }
+    peri_buf_add_byte(e->out, '}');
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------- choices ---
+ */
+
+static const struct peri_choice *find_choice(const struct peri_choices *choices, const char *name,
+                                             size_t len, int64_t index)
+{
+    const struct peri_choice *all = NULL;
+    for (uint32_t i = 0; i < choices->count; i++) {
+        const struct peri_choice *choice = &choices->items[i];
+        if (choice->index >= 0 && choice->index == index)
+            return choice;
+        if (choice->name.data != NULL && name != NULL && choice->name.len == len &&
+            memcmp(choice->name.data, name, len) == 0)
+            return choice;
+        if (choice->index < 0 && choice->name.data == NULL)
+            all = choice;
+    }
+    return all;
+}
+
+static struct filter narrow(struct filter filter, const char *name, size_t len, int64_t index,
+                            bool *keep)
+{
+    struct filter inner = whole;
+    if (filter.include != NULL) {
+        const struct peri_choice *choice = find_choice(filter.include, name, len, index);
+        *keep = choice != NULL;
+        inner.include = choice != NULL ? choice->nested : NULL;
+    }
+    if (filter.exclude != NULL && *keep) {
+        const struct peri_choice *choice = find_choice(filter.exclude, name, len, index);
+        *keep = choice == NULL || choice->nested != NULL;
+        inner.exclude = choice != NULL ? choice->nested : NULL;
+    }
+    return inner;
+}
+
+static struct filter filter_named(struct filter filter, const char *name, size_t len, bool *keep)
+{
+    if (filter.include == NULL && filter.exclude == NULL)
+        return whole;
+    return narrow(filter, name, len, -2, keep);
+}
+
+static struct filter filter_item(struct filter filter, int64_t index, bool *keep)
+{
+    if (filter.include == NULL && filter.exclude == NULL)
+        return whole;
+    return narrow(filter, NULL, 0, index, keep);
+}
+
+/* -------------------------------------------------------------------------------------- models ---
+ */
+
+/* A model's value under work. */
+struct subject {
+    const struct peri_model *model;
+    const struct peri_loc *loc;
+    int index;      /* of the value */
+    int set_names;  /* of the names that were set; 0: what is there is set */
+    bool is_object; /* userdata: fields are read through __index */
+    bool first;     /* nothing is written yet */
+};
+
+/* Pushes the value of a field, looked up by its name in Lua, then by its name on the wire. */
+static int push_field(struct encoder *e, const struct subject *subject,
+                      const struct peri_member *member)
+{
+    lua_State *L = e->L;
+    lua_rawgeti(L, e->lua_values, member->key);
+    if (subject->is_object)
+        return lua_gettable(L, subject->index);
+    int kind = lua_rawget(L, subject->index);
+    if (kind == LUA_TNIL && member->has_alias) {
+        lua_pop(L, 1);
+        lua_pushlstring(L, member->wire.data, member->wire.len);
+        kind = lua_rawget(L, subject->index);
+    }
+    return kind;
+}
+
+static bool is_null(lua_State *L, int index)
+{
+    return lua_isnil(L, index) ||
+           (lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL);
+}
+
+/* Whether the value on top of the stack is the default: their JSON texts are the same. */
+static bool is_default(struct encoder *e, const struct peri_type *type)
+{
+    lua_State *L = e->L;
+    if (type->fallback == NULL)
+        return type->optional && is_null(L, -1);
+    if (type->fallback->node == NULL)
+        return false;
+    if (is_null(L, -1))
+        return type->fallback->node->type == PERI_JSON_NULL;
+    size_t start = e->out->len;
+    int value = lua_gettop(L);
+    bool same = encode(e, value, type, whole, NULL);
+    size_t middle = e->out->len;
+    if (same) {
+        struct peri_push push = {
+            .L = L, .lua_values = e->lua_values, .result = e->scratch, .mode = PERI_MODE_VALUE};
+        if (type->fallback->values != NULL)
+            peri_value_push(&push, type->fallback->values);
+        else
+            peri_node_push(&push, type->fallback->node);
+        same = encode(e, lua_gettop(L), type, whole, NULL) &&
+               e->out->len - middle == middle - start &&
+               memcmp(e->out->data + start, e->out->data + middle, middle - start) == 0;
+    }
+    e->out->len = start;
+    lua_settop(L, value);
+    return same;
+}
+
+static bool was_set(struct encoder *e, const struct subject *subject,
+                    const struct peri_member *member, bool present)
+{
+    if (subject->set_names == 0)
+        return present;
+    lua_rawgeti(e->L, e->lua_values, member->key);
+    bool set = lua_rawget(e->L, subject->set_names) != LUA_TNIL;
+    lua_pop(e->L, 1);
+    /* Handlers may have assigned the field since: then it differs from its default. */
+    return set || (present && !is_default(e, member->type));
+}
+
+static void push_fallback(struct encoder *e, const struct peri_default *fallback)
+{
+    if (fallback->function != 0) {
+        lua_rawgeti(e->L, e->lua_values, fallback->function);
+        lua_call(e->L, 0, 1);
+        return;
+    }
+    struct peri_push push = {
+        .L = e->L, .lua_values = e->lua_values, .result = e->scratch, .mode = PERI_MODE_VALUE};
+    if (fallback->values != NULL)
+        peri_value_push(&push, fallback->values);
+    else
+        peri_node_push(&push, fallback->node);
+}
+
+static void write_key(struct encoder *e, struct subject *subject, struct peri_text json)
+{
+    if (!subject->first)
+        peri_buf_add_byte(e->out, ',');
+    subject->first = false;
+    peri_buf_add(e->out, json.data, json.len);
+}
+
+static bool encode_member(struct encoder *e, struct subject *subject,
+                          const struct peri_member *member, struct filter filter)
+{
+    lua_State *L = e->L;
+    const struct peri_encode_options *options = &e->program->options;
+    const struct peri_type *type = member->type;
+    const struct peri_loc loc = {
+        .up = subject->loc, .name = member->wire.data, .len = member->wire.len};
+    bool keep = true;
+    struct filter own = filter_named(filter, member->name.data, member->name.len, &keep);
+    bool present = push_field(e, subject, member) != LUA_TNIL;
+    int value = lua_gettop(L);
+    if (!present && type->fallback == NULL && !type->optional && !type->nullable)
+        return fail_with(e, &loc, subject->index, PERI_ERROR_MISSING);
+    if (keep && options->exclude_unset)
+        keep = was_set(e, subject, member, present);
+    if (keep && !present && type->fallback != NULL) {
+        lua_pop(L, 1);
+        push_fallback(e, type->fallback);
+    }
+    if (keep && options->exclude_none)
+        keep = !is_null(L, value);
+    if (keep && options->exclude_defaults)
+        keep = !is_default(e, type);
+    bool sound = true;
+    if (keep) {
+        write_key(e, subject, options->by_name ? member->json_name : member->json_wire);
+        /* A default is taken as it stands, also where it does not fit its type. */
+        if (!present && is_null(L, value))
+            peri_buf_add_lit(e->out, "null");
+        else
+            sound = encode(e, value, type, own, &loc);
+    }
+    if (sound)
+        lua_settop(L, value - 1);
+    return sound;
+}
+
+static bool is_field(const struct peri_model *model, const char *name, size_t len)
+{
+    if (peri_model_find(model, name, len) != NULL)
+        return true;
+    for (uint32_t i = 0; i < model->count; i++) {
+        const struct peri_member *member = &model->members[i];
+        if (member->has_alias && member->name.len == len &&
+            memcmp(member->name.data, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool encode_plain_value(struct encoder *e, int index, const struct peri_loc *loc);
+
+static bool encode_extras(struct encoder *e, struct subject *subject, struct filter filter)
+{
+    lua_State *L = e->L;
+    lua_pushnil(L);
+    for (int key = lua_gettop(L); lua_next(L, subject->index); lua_settop(L, key)) {
+        if (lua_type(L, key) != LUA_TSTRING)
+            continue;
+        struct peri_loc loc = loc_of_key(e, key, subject->loc);
+        bool keep = true;
+        if (is_field(subject->model, loc.name, loc.len))
+            continue;
+        if (subject->model->extra == PERI_EXTRA_FORBID)
+            return fail_with(e, &loc, key + 1, PERI_ERROR_EXTRA_FORBIDDEN);
+        filter_named(filter, loc.name, loc.len, &keep);
+        if (!keep || (e->program->options.exclude_none && is_null(L, key + 1)))
+            continue;
+        write_key(e, subject, (struct peri_text){NULL, 0});
+        peri_json_add_string(e->out, loc.name, loc.len);
+        peri_buf_add_byte(e->out, ':');
+        if (!encode_plain_value(e, key + 1, &loc))
+            return false;
+    }
+    return true;
+}
+
+static bool encode_computed(struct encoder *e, struct subject *subject, struct filter filter)
+{
+    lua_State *L = e->L;
+    for (uint32_t i = 0; i < subject->model->computed_count; i++) {
+        const struct peri_computed *computed = &subject->model->computed[i];
+        const struct peri_loc loc = {
+            .up = subject->loc, .name = computed->name.data, .len = computed->name.len};
+        bool keep = true;
+        struct filter own = filter_named(filter, computed->name.data, computed->name.len, &keep);
+        if (!keep)
+            continue;
+        lua_rawgeti(L, e->lua_values, computed->function);
+        lua_pushvalue(L, subject->index);
+        lua_call(L, 1, 1);
+        if (!(e->program->options.exclude_none && is_null(L, -1))) {
+            write_key(e, subject, computed->json_name);
+            if (!encode(e, lua_gettop(L), computed->type, own, &loc))
+                return false;
+        }
+        lua_pop(L, 1);
+    }
+    return true;
+}
+
+static bool encode_model(struct encoder *e, int index, const struct peri_type *type,
+                         struct filter filter, const struct peri_loc *loc)
+{
+    lua_State *L = e->L;
+    struct subject subject = {.model = &type->model, .loc = loc, .index = index, .first = true};
+    int top = lua_gettop(L);
+    if (lua_type(L, index) == LUA_TUSERDATA && luaL_getmetafield(L, index, "__index")) {
+        lua_pop(L, 1);
+        subject.is_object = true;
+    }
+    if (!subject.is_object && (lua_type(L, index) != LUA_TTABLE || lua_rawlen(L, index) > 0)) {
+        struct peri_run run;
+        return validate_whole(e, index, type, loc, &run);
+    }
+    if (e->program->options.exclude_unset && peri_push_set_names(L, index))
+        subject.set_names = lua_gettop(L);
+    peri_buf_add_byte(e->out, '{');
+    for (uint32_t i = 0; i < type->model.count; i++) {
+        if (!encode_member(e, &subject, &type->model.members[i], filter))
+            return false;
+    }
+    if (type->model.extra != PERI_EXTRA_IGNORE && !subject.is_object &&
+        !encode_extras(e, &subject, filter))
+        return false;
+    if (!encode_computed(e, &subject, filter))
+        return false;
+    peri_buf_add_byte(e->out, '}');
+    lua_settop(L, top);
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------ the rest ---
+ */
+
+/* A value of no declared type, as any handler's result. */
+static bool encode_plain_value(struct encoder *e, int index, const struct peri_loc *loc)
+{
+    if (peri_json_encode(e->L, index, e->out) == 0)
+        return true;
+    /* Its message names the place inside the value; ours stands before it. */
+    struct peri_json_node none = {.type = PERI_JSON_NULL, .skip = 1};
+    struct peri_run run = start_run(e);
+    size_t len = 0;
+    const char *message = lua_tolstring(e->L, -1, &len);
+    struct peri_context context = {
+        .key = "error", .kind = PERI_CONTEXT_TEXT, .text = {message, (uint32_t) len}};
+    peri_result_reset(e->scratch);
+    return peri_fail(&run, loc, &none, PERI_ERROR_VALUE_ERROR, &context, 1);
+}
+
+static bool encode_union(struct encoder *e, int index, const struct peri_type *type,
+                         struct filter filter, const struct peri_loc *loc)
+{
+    struct peri_run run;
+    if (!validate_whole(e, index, type, loc, &run))
+        return false;
+    return encode(e, index, run.chosen, filter, loc);
+}
+
+static bool encode_tagged(struct encoder *e, int index, const struct peri_type *type,
+                          struct filter filter, const struct peri_loc *loc)
+{
+    lua_State *L = e->L;
+    struct peri_json_node node;
+    const struct peri_constant *found = NULL;
+    if (lua_type(L, index) == LUA_TTABLE) {
+        lua_pushlstring(L, type->tagged.tag.data, type->tagged.tag.len);
+        lua_rawget(L, index);
+        if (!lua_isnil(L, -1) && scalar_node(L, lua_gettop(L), type, &node))
+            found = peri_constant_find(&type->tagged.cases->tag, sizeof(*type->tagged.cases),
+                                       type->tagged.count, &node);
+        lua_pop(L, 1);
+    }
+    if (found == NULL) {
+        struct peri_run run; /* for its error */
+        return validate_whole(e, index, type, loc, &run);
+    }
+    return encode(e, index, ((const struct peri_case *) found)->type, filter, loc);
+}
+
+static bool encode_kind(struct encoder *e, int index, const struct peri_type *type,
+                        struct filter filter, const struct peri_loc *loc)
+{
+    switch ((enum peri_kind) type->kind) {
+    case PERI_KIND_ARRAY:
+    case PERI_KIND_SET:
+    case PERI_KIND_TUPLE:
+        return encode_array(e, index, type, filter, loc);
+    case PERI_KIND_MAP:
+        return encode_map(e, index, type, filter, loc);
+    case PERI_KIND_MODEL:
+        return encode_model(e, index, type, filter, loc);
+    case PERI_KIND_UNION:
+        return encode_union(e, index, type, filter, loc);
+    case PERI_KIND_TAGGED:
+        return encode_tagged(e, index, type, filter, loc);
+    case PERI_KIND_ANY:
+        return encode_plain_value(e, index, loc);
+    case PERI_KIND_REF:
+        return encode(e, index, type->target, filter, loc);
+    default:
+        return encode_scalar(e, index, type, loc);
+    }
+}
+
+/* On failure values stay on the stack; peri_schema_encode() clears it. */
+static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
+                   const struct peri_loc *loc)
+{
+    if ((type->nullable || type->optional) && is_null(e->L, index)) {
+        peri_buf_add_lit(e->out, "null");
+        return true;
+    }
+    if (e->depth >= MAX_DEPTH)
+        return fail_with(e, loc, e->lua_values, PERI_ERROR_RECURSION_LOOP);
+    luaL_checkstack(e->L, 12, NULL);
+    e->depth++;
+    bool sound = encode_kind(e, index, type, filter, loc);
+    e->depth--;
+    return sound;
+}
+
+int peri_schema_encode(lua_State *L, int index, int program_index, struct peri_buf *out)
+{
+    const struct peri_program *program = peri_schema_program(L, program_index);
+    index = lua_absindex(L, index);
+    program_index = lua_absindex(L, program_index);
+    int top = lua_gettop(L);
+    size_t start = out->len;
+    luaL_checkstack(L, 12, NULL);
+    lua_getiuservalue(L, program_index, 1);
+    struct encoder e = {.L = L, .out = out, .program = program, .lua_values = top + 1};
+
+    /* The scratch result is kept by the program, and taken from it while it is in use: a computed
+     * field may encode by the same program. */
+    if (lua_rawgeti(L, e.lua_values, PERI_LUA_SCRATCH) == LUA_TUSERDATA) {
+        e.scratch = lua_touserdata(L, -1);
+        lua_pushnil(L);
+        lua_rawseti(L, e.lua_values, PERI_LUA_SCRATCH);
+    } else {
+        lua_pop(L, 1);
+        e.scratch = peri_result_push(L);
+    }
+    int scratch = lua_gettop(L);
+    const struct filter filter = {program->options.include, program->options.exclude};
+    bool sound = encode(&e, index, program->type, filter, NULL);
+    if (!sound) {
+        out->len = start;
+        lua_settop(L, scratch);
+        push_message(&e);
+        lua_insert(L, top + 1);
+        e.lua_values++;
+        scratch++;
+        top++;
+    }
+    lua_pushvalue(L, scratch);
+    lua_rawseti(L, e.lua_values, PERI_LUA_SCRATCH);
+    lua_settop(L, top);
+    return sound ? 0 : -1;
+}

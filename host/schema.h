@@ -10,103 +10,121 @@
  * rules, applied to what json.loads gives; `strict`), what it is converted to, and the JSON text of
  * each error.
  *
- * ---------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------------
  * The Lua side: require("perigee.host").schema
  *
  *   compile(node [, options]) -> program
  *   inputs{ groups = {...}, strict = false, strict_content_type = true } -> inputs
  *   stats() -> { validations, rejected, patterns_failed }     of this process
- *   program:validate(value)      -> value | nil, errors      Lua value in, converted value out
- *   program:validate_json(text)  -> value | nil, errors      text in; Pydantic's JSON mode
- * (`strict` types still take their JSON spellings) program:encode(value)        -> json text | nil,
- * message what a response of this type looks like errors is an array of { type, loc = {...}, msg,
- * input, ctx }, in Pydantic's order.
+ *   program:validate(value) -> value | nil, errors
+ *       a Lua value in, the converted value out
+ *   program:validate_json(text) -> value | nil, errors
+ *       Pydantic's JSON mode: `strict` types still take their JSON spellings
+ *   program:encode(value) -> JSON text | nil, message
+ *       what a response of this type looks like
  *
- * options (they only matter to encoding, but for strict):
- *   by_alias = true, exclude_unset, exclude_defaults, exclude_none (booleans),
- *   include, exclude = { "name", ... } or { name = true | nested table, ... }, nested as
- * Pydantic's; strict = true makes every type strict that does not say `strict = false` itself.
+ *   errors is an array of { type, loc = {...}, msg, input, ctx }, in Pydantic's order.
+ *
+ * options; but for strict they only matter to encoding:
+ *   by_alias = true, exclude_unset, exclude_defaults, exclude_none
+ *                 booleans
+ *   include, exclude
+ *                 { "name", ... } or { name = true | nested table, ... }, nested as Pydantic's
+ *   strict        true makes every type strict that does not say `strict = false` itself
  *
  * Nodes are tables (any metatable; read with raw access, never written). Compiling remembers the
- * identity of a node table: a model reached again is the same compiled type, so recursion is a
- * `ref` whose target() returns the model's node. `seq` orders fields where `fields` is a map; an
- * array keeps its order.
+ * identity of a node: a model reached again is the same compiled type, so recursion is a `ref`
+ * whose target() returns the model's node. `seq` orders fields where `fields` is a map; an array
+ * keeps its order. `kind` is one of
+ *   "string" "integer" "number" "boolean" "null" "any" "bytes" "secret" "uuid" "datetime" "date"
+ *   "time" "duration" "decimal" "url" "email" "ipv4" "ipv6" "enum" "literal" "array" "set" "tuple"
+ *   "map" "object" "model" "union" "tagged" "ref" "file"
  *
- *   kind          "string" "integer" "number" "boolean" "null" "any" "bytes" "secret" "uuid"
- * "datetime" "date" "time" "duration" "decimal" "url" "email" "ipv4" "ipv6" "enum" "literal"
- * "array" "set" "tuple" "map" "object" "model" "union" "tagged" "ref" "file" Options on every kind
- * (unknown keys are ignored here; types.lua checks what the user wrote): optional      true: may be
- * absent, and null counts as absent: both read nil in Lua (Python's `T | None = None`) nullable
- * true: null is allowed and reads json.null; says nothing about being absent default       any
- * JSON-like value, json.null for null; or a function called for each request. The value is fresh
- * each time (tables are copied deeply). Having one makes a field optional to the client. A default
- * that fits the type is converted like input ("2020-01-01" of a date becomes a date); one that does
- * not fit is used as it stands. alias         the name on the wire; the Lua key stays the field's
- * name strict        true | false checks        array of { when = "before" | "after", fn = function
- * }. fn(value) returns nothing to keep the value, one result to replace it, or a second result to
- * refuse: (nil, "message") gives value_error "Value error, message". A raised error is the app's
- * bug: a 500. "after" gets the converted value, "before" what the client sent, as plain Lua. Checks
- * run in the coroutine on input that is otherwise valid, and may not wait. Options per kind:
- *   string, secret  min_length max_length (code points) pattern (PCRE2) strip (strip_whitespace)
- *                 to_lower to_upper
+ * Options of every kind (unknown keys are ignored here; types.lua checks what the user wrote):
+ *   optional      true: may be absent, and null counts as absent: both read nil in Lua (Python's
+ *                 `T | None = None`)
+ *   nullable      true: null is allowed and reads json.null; says nothing about being absent
+ *   default       any JSON-like value, json.null for null; or a function called for each request.
+ *                 The value is fresh each time (tables are copied deeply). Having one makes a field
+ *                 optional to the client. A default that fits the type is converted like input
+ *                 ("2020-01-01" of a date becomes a date); one that does not fit is used as it is.
+ *   alias         the name on the wire; the Lua key stays the field's name
+ *   strict        true | false; of a model it also holds for the scalars inside it
+ *   checks        array of { when = "before" | "after", fn = function }. fn(value) returns nothing
+ *                 to keep the value, one result to replace it, or a second result to refuse:
+ *                 (nil, "message") gives value_error "Value error, message". A raised error is the
+ *                 app's bug: a 500. "after" gets the converted value, "before" what the client
+ *                 sent, as plain Lua. Checks run in the coroutine on input that is otherwise valid,
+ *                 and may not wait.
+ * Options per kind:
+ *   string, secret
+ *                 min_length max_length (code points) pattern (PCRE2); string also strip (white
+ *                 space at both ends) to_lower to_upper
  *   bytes         min_length max_length (bytes), encoding = "utf8" (default) | "base64" | "hex"
- *   integer, number, decimal, datetime, date, time, duration   gt ge lt le (dates and the like as
- * ISO strings or as the values described below), multiple_of; number: allow_inf_nan (default true,
- * as Pydantic); decimal: max_digits decimal_places enum, literal values = { ... } strings,
- * integers, booleans, json.null; in written order array, set    item = node (default any),
- * min_items max_items, unique (array: refuse duplicates) tuple         items = { node, ... }, rest
- * = node or nil (Python's tuple[X, ...] is items = {}, rest = X) map           key = node (default
- * string), value = node (default any), min_items max_items object, model fields = { { name =
- * "price", type = node }, ... } or { price = node } (ordered by seq); name = "Item" (model); extra
- * = "ignore" | "forbid" | "allow"; computed = { { name = "full_name", type = node, fn =
- * function(value) } } (written after the fields when encoding) union         members = { node, ...
- * }: Pydantic's smart mode tagged        tag = "kind", cases = { { "cat", node }, ... } or { { tag
- * = "cat", type = node } } ref           target = function() -> node url           max_length,
- * schemes = { "http", "https" } or nil (any), host_required = true file          (form only) a file
- * part; its Lua value is made by the host
+ *   integer number decimal datetime date time duration
+ *                 gt ge lt le (of the datetime family as ISO texts or as the values below),
+ *                 multiple_of; number, decimal: allow_inf_nan (default true for numbers, false for
+ *                 decimals, as Pydantic); decimal: max_digits decimal_places
+ *   enum, literal values = { ... } strings, integers, booleans, json.null; in written order.
+ *                 enum: name
+ *   array, set    item = node (default any), min_items max_items, unique (array: no duplicates)
+ *   tuple         items = { node, ... }, rest = node or nil (Python's tuple[X, ...] is items = {},
+ *                 rest = X), min_items max_items
+ *   map           key = node (default string), value = node (default any), min_items max_items
+ *   object, model fields = { { name = "price", type = node }, ... } or { price = node } (ordered by
+ *                 seq); name = "Item"; extra = "ignore" | "forbid" | "allow";
+ *                 computed = { { name = "full_name", type = node, fn = function(value) } }, written
+ *                 behind the fields when encoding
+ *   union         members = { node, ... }: Pydantic's smart mode
+ *   tagged        tag = "kind", cases = { { "cat", node }, ... } or { { tag =, type = }, ... }
+ *   ref           target = function() -> node
+ *   url           max_length, schemes = { "http", "https" } or nil (any), host_required
+ *   file          (form only) a file part; its Lua value is made by the host
  *
  * Groups of inputs, in the order in which FastAPI collects errors: those of dependencies first,
- * then path, query, header, cookie, body. Each is { source = "path" | "query" | "header" | "cookie"
- * | "body" | "form", as = "params",           -- the name its values are pushed under; default:
- * params, query, headers,
- *                              -- cookies, body, form by source. Unique within one inputs{}.
- *     fields = { { name = "item_id", type = node }, ... }    -- separate parameters, each with its
- * own
- *                              -- loc: ["query","q"]; body: several values, or one embedded;
- *                              -- form: form fields and file parts together, in their written
- * order;
- *                              -- { name =, type =, file = true } is declared under `files`
- *     or model = node,         -- one parameter model, one form model, or (body) the one value of
- * any
- *                              -- type that is the whole body
- *     convert_underscores = true,  -- header: user_agent reads User-Agent
- *     embed = false }          -- body with `model`: expects {"<embed_name>": value}; embed_name =
- * "item" A header field whose node has an alias is looked up by that alias as it stands. Array-like
- * types (array, set, tuple, also inside a union) of a query, header or form field read all values
- * of the repeated name. File parts are pushed apart from form fields: under "files", see
+ * then path, query, header, cookie, body. Each is a table with
+ *   source        "path" | "query" | "header" | "cookie" | "body" | "form"
+ *   as            the name its values are pushed under; by default params, query, headers, cookies,
+ *                 body, form. Unique within one inputs{}.
+ *   fields        { { name = "item_id", type = node }, ... }: separate parameters, each with its
+ *                 own loc, ["query","q"]. body: several values, or one embedded; form: form fields
+ *                 and file parts together, in their written order, where
+ *                 { name =, type =, file = true } is declared under `files`
+ *   model         or, instead of fields, a node: one parameter model, one form model, or (body) the
+ *                 one value of any type that is the whole body
+ *   convert_underscores
+ *                 header: user_agent reads User-Agent (default true)
+ *   embed, embed_name
+ *                 body with `model`: expects {"<embed_name>": value}
+ * A header field whose node has an alias is looked up by that alias as it stands. Array-like types
+ * (array, set, tuple, also inside a union) of a query, header or form field read all values of the
+ * repeated name. File parts are pushed apart from form fields: under "files", see
  * peri_inputs_push().
  *
- * ---------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------------
  * What Lua gets
- *   integer, number, boolean, string, email, url (as Pydantic normalises it), uuid (canonical lower
- *   case), ipv4/ipv6 (canonical), enum and literal values: plain Lua values. bytes: a string.
- * decimal: a string, exact; Lua's arithmetic on it goes through a double, which is the user's
- * choice to make. secret: a plain string (masked only in errors). null: json.null where `nullable`,
- * nil where `optional`. array, tuple and set: a sequence marked like json.array, so that an empty
- * one is [] again; a set has lost its duplicates. map: a table. object and model: a table with a
- * metatable that offers value:fields_set() -> { name = true, ... }, the fields the client sent; it
- * stands behind __index, so pairs() does not see it, and a field named fields_set hides it.
- *   datetime, date, time, duration: small immutable userdata. Strings would be simpler, but
- *   could not be subtracted; numbers could not tell a date from a duration when encoded. They
- * compare
- *   (<, <=, ==), tostring() is the ISO text Pydantic serialises, and
- *     datetime - datetime, date - date -> duration;  datetime or date +- duration -> the same;
- *     duration +- duration, duration * number, -duration.
- *   Fields: datetime .year .month .day .hour .minute .second .microsecond .offset (seconds east of
- * UTC, nil when naive) .timestamp (seconds, naive counts as UTC); date .year .month .day; time
- * .hour .minute .second .microsecond .offset; duration .seconds (float, total) .days (float,
- * total). Comparing or subtracting a naive and an aware datetime raises, as in Python.
- * ---------------------------------------------------------------------------------------------------
+ *   integer number boolean string email url (as Pydantic normalises it) uuid (canonical, lower
+ *   case) ipv4 ipv6 (canonical) and enum and literal values: plain Lua values. bytes: a string.
+ *   decimal: a string, exact; Lua's arithmetic on it goes through a double, which is the user's
+ *   choice to make. secret: a plain string, masked in errors and responses.
+ *
+ *   null: json.null where `nullable`, nil where `optional`. array, tuple and set: a sequence marked
+ *   like json.array, so that an empty one is [] again; a set has lost its duplicates. map: a table.
+ *   object and model: a table with a metatable that offers value:fields_set() ->
+ *   { name = true, ... }, the fields the client sent. It stands behind __index, so pairs() does not
+ *   see it, and a field named fields_set hides it.
+ *
+ *   datetime date time duration: small immutable userdata. Texts would be simpler, but could not be
+ *   subtracted; numbers could not tell a date from a duration when encoded. They compare (<, <=,
+ *   ==), tostring() is the ISO text Pydantic serialises, and
+ *     datetime - datetime, date - date -> duration
+ *     datetime or date + or - duration -> the same
+ *     duration + or - duration, duration * number, -duration
+ *   Fields: kind = "datetime" and so on; datetime .year .month .day .hour .minute .second
+ *   .microsecond .offset (seconds east of UTC, nil when naive) .timestamp (naive counts as UTC);
+ *   date .year .month .day; time .hour .minute .second .microsecond .offset; duration .seconds
+ *   .days (both the whole of it, as a float). Comparing or subtracting a naive and an aware value
+ *   raises, as in Python. Other VMs cannot receive them: send tostring(value).
  */
 #ifndef PERI_SCHEMA_H
 #define PERI_SCHEMA_H

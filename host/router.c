@@ -305,7 +305,7 @@ static bool same_step(const struct step *a, const struct step *b)
     for (unsigned i = 0; i < a->count; i++) {
         const struct piece *left = &a->pieces[i];
         const struct piece *right = &b->pieces[i];
-        if (left->kind != right->kind || left->closes != right->closes || left->len != right->len)
+        if (left->kind != right->kind || left->len != right->len)
             return false;
         if (left->len > 0 && memcmp(left->text, right->text, left->len) != 0)
             return false;
@@ -517,7 +517,7 @@ static void capture(const struct step *step, const char *at, const char *end, co
         default: {
             const char *last = at;
             for (const char *p = at;; p++) {
-                if ((p > at || piece->kind == PIECE_REST) && (masks[p - start] & next) != 0)
+                if ((masks[p - start] & next) != 0)
                     last = p;
                 if (p == end || !may_contain(piece->kind, *p))
                     break;
@@ -550,8 +550,7 @@ __attribute__((noinline)) static bool match_pieces(const struct step *step, cons
     return true;
 }
 
-/* Matches a shape and takes its parameters. For a shape of one segment, `end` is where that ends.
- */
+/* Matches a shape and takes its parameters. A shape of one segment gets the end of that. */
 static inline bool match_shape(const struct step *step, const char *at, const char *end,
                                struct peri_match *match)
 {
@@ -588,13 +587,12 @@ static inline bool accept(const struct search *search, const struct node *node)
 
 /* Tries all that can follow `node` with the segment at `at`. Recurses only where there is another
  * way to come back for, as deep as the patterns are; the last way goes on in the loop. */
-// NOLINTNEXTLINE(misc-no-recursion)
 static bool walk(const struct search *search, const struct node *node, const char *at)
 {
     struct peri_match *match = search->match;
     const char *path_end = search->end;
 
-    while (node != NULL) {
+    for (;;) {
         const struct node *next = NULL;
         const unsigned param_count = match->param_count;
         const char *end = at;
@@ -614,20 +612,21 @@ static bool walk(const struct search *search, const struct node *node, const cha
 
         for (uint32_t i = 0; i < node->shape_count; i++) {
             const struct shape_edge *edge = &node->shapes[i];
-            bool ends = is_last || edge->step.rank >= RANK_REST_SPECIFIC;
+            bool is_rest = edge->step.rank >= RANK_REST_SPECIFIC;
+            bool ends = is_last || is_rest;
             match->param_count = param_count;
-            if (!match_shape(&edge->step, at,
-                             edge->step.rank >= RANK_REST_SPECIFIC ? path_end : end, match))
+            if (!match_shape(&edge->step, at, is_rest ? path_end : end, match))
                 continue;
             if (!ends && i + 1 == node->shape_count)
                 next = edge->node;
             else if (ends ? accept(search, edge->node) : walk(search, edge->node, end + 1))
                 return true;
         }
+        if (next == NULL)
+            return false;
         node = next;
         at = end + 1;
     }
-    return false;
 }
 
 enum peri_match_result peri_router_match(const struct peri_router *router, const char *path,
@@ -652,8 +651,7 @@ const struct peri_route *peri_router_route(const struct peri_router *router, siz
     return index < router->entry_count ? &router->entries[index]->route : NULL;
 }
 
-/* A value that only this kind of parameter, or a wider one, takes: nobody writes it as literal
- * text. */
+/* A value that only this kind of parameter, or a wider one, takes: it is no literal text. */
 static const char *typical_value(const char *param, const char *end)
 {
     const char *colon = memchr(param, ':', (size_t) (end - param));

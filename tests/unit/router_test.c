@@ -90,6 +90,36 @@ static void matches_literal_paths_exactly(void **state)
     peri_router_free(router);
 }
 
+static void tells_literals_apart_that_look_alike(void **state)
+{
+    (void) state;
+    struct peri_router *router = ROUTER("/north_resource", "/south_resource", "/a", "/aa");
+    assert_string_equal(get(router, "/north_resource"), "/north_resource");
+    assert_string_equal(get(router, "/south_resource"), "/south_resource");
+    assert_string_equal(get(router, "/worth_resource"), "404");
+    assert_string_equal(get(router, "/a_resource"), "404");
+    struct peri_match match;
+    assert_int_equal(peri_router_match(router, "/a", 2, GET, &match), PERI_MATCH_FOUND);
+    assert_int_equal(peri_router_match(router, "/\0a", 3, GET, &match), PERI_MATCH_NONE);
+    peri_router_free(router);
+}
+
+static void misses_end_however_many_siblings_there_are(void **state)
+{
+    (void) state;
+    static char paths[130][8];
+    struct peri_router *router = peri_router_new();
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        snprintf(paths[i], sizeof(paths[i]), "/%zu", i);
+        assert_string_equal(get(router, paths[i]), "404");
+        add(router, GET, paths[i]);
+        assert_string_equal(get(router, "/nowhere"), "404");
+        for (size_t j = 0; j <= i; j++)
+            assert_string_equal(get(router, paths[j]), paths[j]);
+    }
+    peri_router_free(router);
+}
+
 static void an_empty_router_finds_nothing(void **state)
 {
     (void) state;
@@ -149,6 +179,18 @@ static void converters_take_only_their_kind(void **state)
     assert_string_equal(get(router, "/u/5f0c8b3a-9d1e-4c7b-8a2f-6e4d3b2c1a09a"), "404");
     assert_string_equal(get(router, "/u/5f0c8b3a--9d1e-4c7b-8a2f-6e4d3b2c1a09"), "404");
     assert_string_equal(get(router, "/u/gf0c8b3a-9d1e-4c7b-8a2f-6e4d3b2c1a09"), "404");
+    peri_router_free(router);
+}
+
+static void converters_are_alternatives_in_one_place(void **state)
+{
+    (void) state;
+    struct peri_router *router =
+        ROUTER("/{id:uuid}", "/{n:int}", "/{n:int}-{m:int}", "/{a}-{m:int}", "/{w}");
+    assert_string_equal(get(router, "/42"), "/{n:int} n=42");
+    assert_string_equal(get(router, "/4-2"), "/{n:int}-{m:int} n=4 m=2");
+    assert_string_equal(get(router, "/x-2"), "/{a}-{m:int} a=x m=2");
+    assert_string_equal(get(router, "/x-y"), "/{w} w=x-y");
     peri_router_free(router);
 }
 
@@ -509,10 +551,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_literal_paths_exactly),
+        cmocka_unit_test(tells_literals_apart_that_look_alike),
+        cmocka_unit_test(misses_end_however_many_siblings_there_are),
         cmocka_unit_test(an_empty_router_finds_nothing),
         cmocka_unit_test(a_parameter_takes_one_segment_that_is_not_empty),
         cmocka_unit_test(a_value_may_contain_any_byte),
         cmocka_unit_test(converters_take_only_their_kind),
+        cmocka_unit_test(converters_are_alternatives_in_one_place),
         cmocka_unit_test(a_path_parameter_takes_the_rest_and_may_be_empty),
         cmocka_unit_test(a_path_parameter_may_stand_in_the_middle),
         cmocka_unit_test(parameters_share_a_segment_as_in_a_regular_expression),

@@ -8,58 +8,57 @@ static int refuse(struct peri_http *http, int status)
     return -1;
 }
 
+/* --- the head, by llhttp -----------------------------------------------------------------------
+ */
+
 static struct peri_http *http_of(llhttp_t *parser)
 {
     return parser->data;
 }
 
-/* Spans of one part may come in pieces; as the head is contiguous, a piece only lengthens it. */
-static void extend(struct peri_http *http, struct peri_span *span, const char *at, size_t len)
+/* Spans of one part may come in pieces; as the head is contiguous, a piece only lengthens it.
+ * Returns false when the bytes do not continue the part. */
+static bool extend(struct peri_http *http, struct peri_span *span, const char *bytes, size_t len)
 {
+    uint32_t at = (uint32_t) (bytes - http->origin);
     if (span->len == 0)
-        span->at = (uint32_t) (at - http->origin);
+        span->at = at;
+    else if (span->at + span->len != at)
+        return false;
     span->len += (uint32_t) len;
+    return true;
 }
 
 static int on_url(llhttp_t *parser, const char *at, size_t len)
 {
     struct peri_http *http = http_of(parser);
-    extend(http, &http->request->target, at, len);
-    if (http->request->target.len > http->limits->max_target_bytes)
-        return refuse(http, 414);
-    return 0;
-}
-
-static int trailer_bytes(struct peri_http *http, size_t len)
-{
-    http->trailer_bytes += (uint32_t) len;
-    return http->trailer_bytes > http->limits->max_head_bytes ? refuse(http, 431) : 0;
+    if (!extend(http, &http->request->target, at, len))
+        return refuse(http, 400);
+    return http->request->target.len > http->limits->max_target_bytes ? refuse(http, 414) : 0;
 }
 
 static int on_header_field(llhttp_t *parser, const char *at, size_t len)
 {
     struct peri_http *http = http_of(parser);
-    if (http->head_done)
-        return trailer_bytes(http, len);
-
     struct peri_request *request = http->request;
-    if (request->header_count == 0 || http->in_value) {
-        if (request->header_count >= http->limits->max_headers)
-            return refuse(http, 431);
-        http->in_value = false;
-        request->headers[request->header_count++] = (struct peri_header){0};
-    }
-    extend(http, &request->headers[request->header_count - 1].name, at, len);
+    if (request->header_count > 0 &&
+        extend(http, &request->headers[request->header_count - 1].name, at, len))
+        return 0;
+    if (request->header_count >= http->limits->max_headers)
+        return refuse(http, 431);
+    struct peri_header *header = &request->headers[request->header_count++];
+    *header = (struct peri_header){0};
+    extend(http, &header->name, at, len);
     return 0;
 }
 
 static int on_header_value(llhttp_t *parser, const char *at, size_t len)
 {
     struct peri_http *http = http_of(parser);
-    if (http->head_done)
-        return trailer_bytes(http, len);
-    http->in_value = true; /* also for an empty value: llhttp reports it with length 0 */
-    extend(http, &http->request->headers[http->request->header_count - 1].value, at, len);
+    struct peri_request *request = http->request;
+    if (request->header_count == 0 ||
+        !extend(http, &request->headers[request->header_count - 1].value, at, len))
+        return refuse(http, 400); /* a line without a name, or a folded one */
     return 0;
 }
 
@@ -68,7 +67,6 @@ static int on_headers_complete(llhttp_t *parser)
     struct peri_http *http = http_of(parser);
     struct peri_request *request = http->request;
 
-    http->head_done = true;
     request->method = parser->method;
     if (llhttp_should_keep_alive(parser))
         request->flags |= PERI_REQUEST_KEEP_ALIVE;
@@ -76,39 +74,26 @@ static int on_headers_complete(llhttp_t *parser)
         request->flags |= PERI_REQUEST_HTTP_1_0;
     if (parser->flags & F_CHUNKED)
         request->flags |= PERI_REQUEST_CHUNKED;
-    if (parser->flags & F_CONTENT_LENGTH)
+    if (parser->flags & F_CONTENT_LENGTH) {
         request->flags |= PERI_REQUEST_HAS_LENGTH;
+        request->content_length = parser->content_length;
+    }
     /* An upgrade is only an offer: unless the handler takes it, the message is an ordinary one. */
     if (parser->upgrade && parser->method != HTTP_CONNECT)
         request->flags |= PERI_REQUEST_UPGRADE;
     parser->upgrade = 0;
-    request->content_length = parser->flags & F_CONTENT_LENGTH ? parser->content_length : 0;
 
     int status = peri_request_check(request);
-    if (status == 0)
-        status = http->events->head(http->context);
-    return status == 0 ? 0 : refuse(http, status);
-}
-
-static int on_body(llhttp_t *parser, const char *at, size_t len)
-{
-    struct peri_http *http = http_of(parser);
-    int status = http->events->body(http->context, at, len);
-    return status == 0 ? 0 : refuse(http, status);
-}
-
-static int on_chunk_extension(llhttp_t *parser, const char *at, size_t len)
-{
-    struct peri_http *http = http_of(parser);
-    (void) at;
-    http->extra_bytes += (uint32_t) len;
-    return http->extra_bytes > http->limits->max_chunk_ext_bytes ? refuse(http, 400) : 0;
+    if (status == 0 && request->head_len > http->limits->max_head_bytes)
+        status = 431;
+    http->head_done = status == 0;
+    return status == 0 ? 1 /* llhttp is to expect no body */ : refuse(http, status);
 }
 
 static int on_message_complete(llhttp_t *parser)
 {
     (void) parser;
-    return HPE_PAUSED; /* what follows is another message, or another protocol */
+    return HPE_PAUSED;
 }
 
 static const llhttp_settings_t settings = {
@@ -116,10 +101,7 @@ static const llhttp_settings_t settings = {
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
     .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
     .on_message_complete = on_message_complete,
-    .on_chunk_extension_name = on_chunk_extension,
-    .on_chunk_extension_value = on_chunk_extension,
 };
 
 void peri_http_init(struct peri_http *http, struct peri_request *request,
@@ -132,37 +114,102 @@ void peri_http_init(struct peri_http *http, struct peri_request *request,
     http->limits = limits;
     http->events = events;
     http->context = context;
-    http->extra_bytes = 0;
-    http->trailer_bytes = 0;
     http->status = 0;
     http->head_done = false;
-    http->in_value = false;
     llhttp_init(&http->parser, HTTP_REQUEST, &settings);
     http->parser.data = http;
+}
+
+/* Reads on in the head. Returns MORE, BAD, or END when the head (not the message) is complete. */
+static enum peri_http_outcome feed_head(struct peri_http *http, const char *base, const char *bytes,
+                                        size_t len)
+{
+    http->origin = base;
+    http->request->base = base;
+    enum llhttp_errno result = llhttp_execute(&http->parser, bytes, len);
+    if (result == HPE_PAUSED && http->head_done) {
+        int status = http->events->head(http->context);
+        if (status == 0)
+            return PERI_HTTP_END;
+        http->status = (uint16_t) status;
+    } else if (result == HPE_OK) {
+        if ((size_t) (bytes + len - base) < http->limits->max_head_bytes)
+            return PERI_HTTP_MORE;
+        http->status = 431;
+    } else if (http->status == 0) {
+        http->status = 400;
+    }
+    return PERI_HTTP_BAD;
+}
+
+/* --- the body ----------------------------------------------------------------------------------
+ */
+
+static enum peri_http_outcome give(struct peri_http *http, const char *bytes, size_t len)
+{
+    int status = http->events->body(http->context, bytes, len);
+    http->status = (uint16_t) status;
+    return status == 0 ? PERI_HTTP_MORE : PERI_HTTP_BAD;
+}
+
+static enum peri_http_outcome feed_sized(struct peri_http *http, const char **bytes, size_t *len)
+{
+    size_t piece = *len < http->left ? *len : (size_t) http->left;
+    const char *from = *bytes;
+    *bytes += piece;
+    *len -= piece;
+    http->left -= piece;
+    if (piece > 0 && give(http, from, piece) == PERI_HTTP_BAD)
+        return PERI_HTTP_BAD;
+    return http->left == 0 ? PERI_HTTP_END : PERI_HTTP_MORE;
+}
+
+static enum peri_http_outcome feed_chunked(struct peri_http *http, const char **bytes, size_t *len)
+{
+    for (;;) {
+        const char *data = NULL;
+        size_t data_len = 0;
+        switch (peri_chunks_next(&http->chunks, bytes, len, &data, &data_len)) {
+        case PERI_CHUNKS_DATA:
+            if (give(http, data, data_len) == PERI_HTTP_BAD)
+                return PERI_HTTP_BAD;
+            break;
+        case PERI_CHUNKS_MORE:
+            return PERI_HTTP_MORE;
+        case PERI_CHUNKS_END:
+            return PERI_HTTP_END;
+        case PERI_CHUNKS_BAD:
+            http->status = 400;
+            return PERI_HTTP_BAD;
+        case PERI_CHUNKS_LONG:
+            http->status = 431;
+            return PERI_HTTP_BAD;
+        }
+    }
 }
 
 enum peri_http_outcome peri_http_feed(struct peri_http *http, const char *base, const char *bytes,
                                       size_t len, size_t *consumed)
 {
-    bool reading_head = !http->head_done;
-    if (reading_head) {
-        http->origin = base;
-        http->request->base = base;
-    }
-
-    enum llhttp_errno result = llhttp_execute(&http->parser, bytes, len);
-    if (result == HPE_OK) {
+    const char *start = bytes;
+    struct peri_request *request = http->request;
+    if (!http->head_done) {
+        enum peri_http_outcome outcome = feed_head(http, base, bytes, len);
         *consumed = len;
-        if (!http->head_done && (size_t) (bytes + len - base) >= http->limits->max_head_bytes) {
-            http->status = 431;
-            return PERI_HTTP_BAD;
-        }
-        return PERI_HTTP_MORE;
+        if (outcome != PERI_HTTP_END)
+            return outcome;
+        const char *body = base + request->head_len;
+        len -= (size_t) (body - bytes);
+        bytes = body;
+        if (request->flags & PERI_REQUEST_CHUNKED)
+            peri_chunks_init(&http->chunks, http->limits->max_chunk_ext_bytes,
+                             http->limits->max_head_bytes);
+        else
+            http->left = request->content_length;
     }
-    *consumed = (size_t) (llhttp_get_error_pos(&http->parser) - bytes);
-    if (result == HPE_PAUSED)
-        return PERI_HTTP_END;
-    if (http->status == 0)
-        http->status = 400;
-    return PERI_HTTP_BAD;
+    enum peri_http_outcome outcome = request->flags & PERI_REQUEST_CHUNKED
+                                         ? feed_chunked(http, &bytes, &len)
+                                         : feed_sized(http, &bytes, &len);
+    *consumed = (size_t) (bytes - start);
+    return outcome;
 }

@@ -1,17 +1,18 @@
-/* The llhttp adapter: bytes in, events out. Knows no sockets and no Lua.
+/* HTTP/1.1 requests: bytes in, events out. Knows no sockets and no Lua.
  *
- * One peri_http reads one message. Limits are checked before anything is stored. Whatever llhttp
- * would let through although a proxy in front could read it differently is refused: see
- * peri_request_check(). */
+ * llhttp reads the head; whatever it would let through although a proxy in front could read it
+ * differently is refused by peri_request_check(). Bodies are ours: a count, or chunks.h. Limits are
+ * checked before anything is stored. One peri_http reads one message. */
 #ifndef PERI_HTTP_H
 #define PERI_HTTP_H
 
+#include "chunks.h"
 #include "request.h"
 
 #include <llhttp.h>
 
 struct peri_http_limits {
-    uint32_t max_head_bytes;
+    uint32_t max_head_bytes; /* of the head, and again of trailers */
     uint32_t max_headers;
     uint32_t max_target_bytes;
     uint32_t max_chunk_ext_bytes;
@@ -31,17 +32,18 @@ enum peri_http_outcome {
 };
 
 struct peri_http {
-    llhttp_t parser;
     struct peri_request *request;
     const struct peri_http_limits *limits;
     const struct peri_http_events *events;
     void *context;
-    const char *origin;   /* where offset 0 of the head would be in the bytes being fed */
-    uint32_t extra_bytes; /* of chunk extensions */
-    uint32_t trailer_bytes;
-    uint16_t status; /* set when refused */
+    const char *origin; /* while in the head: the byte that offset 0 stands for */
+    uint16_t status;    /* set when refused */
     bool head_done;
-    bool in_value;
+    union {
+        llhttp_t parser;           /* in the head */
+        uint64_t left;             /* in a sized body */
+        struct peri_chunks chunks; /* in a chunked one */
+    };
 };
 
 /* `request->headers` has room for limits->max_headers. All pointers are borrowed. */

@@ -119,7 +119,14 @@ int peri_request_check(struct peri_request *request)
         struct peri_span *value = &request->headers[i].value;
         /* `name ":" OWS value OWS CRLF`, with nothing between that llhttp skipped or joined. */
         uint32_t colon = name.at + name.len;
-        if (name.at != at || base[colon] != ':' || value->at <= colon)
+        if (name.at != at || name.len == 0 || base[colon] != ':')
+            return 400;
+        if (value->len == 0) { /* an empty one is not reported */
+            value->at = colon + 1;
+            while (base[value->at] == ' ' || base[value->at] == '\t')
+                value->at++;
+        }
+        if (value->at <= colon)
             return 400;
         for (at = colon + 1; at < value->at; at++) {
             if (base[at] != ' ' && base[at] != '\t')

@@ -1,5 +1,7 @@
 #include "app.h"
 
+#include "log.h"
+
 #include <lauxlib.h>
 #include <llhttp.h>
 #include <stdlib.h>
@@ -53,10 +55,35 @@ static bool takes_argument(lua_State *L, int reference)
     return info.nparams > 0 || info.isvararg;
 }
 
+/* Raises for a key of the table on top that is no limit. */
+static void check_limit_names(lua_State *L)
+{
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pop(L, 1);
+        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        bool known = false;
+        for (size_t i = 0; i < peri_limit_option_count && name != NULL && !known; i++)
+            known = strcmp(name, peri_limit_options[i].name) == 0;
+        if (known)
+            continue;
+        luaL_Buffer names;
+        luaL_buffinit(L, &names);
+        for (size_t i = 0; i < peri_limit_option_count; i++) {
+            luaL_addstring(&names, i > 0 ? ", " : "");
+            luaL_addstring(&names, peri_limit_options[i].name);
+        }
+        luaL_pushresult(&names);
+        luaL_error(L, "unknown limit '%s' in perigee.app{ limits = {...} }; there are %s",
+                   name != NULL ? name : "(a key that is no text)", lua_tostring(L, -1));
+    }
+}
+
 static void read_limits(lua_State *L, struct peri_app *app, const struct peri_config *config)
 {
     app->limits = config->limits;
     if (lua_getfield(L, -1, "limits") == LUA_TTABLE) {
+        check_limit_names(L);
         for (size_t i = 0; i < peri_limit_option_count; i++) {
             const struct peri_limit_option *option = &peri_limit_options[i];
             if (lua_getfield(L, -1, option->name) != LUA_TNIL) {
@@ -127,6 +154,29 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+}
+
+void peri_app_warn(const struct peri_app *app)
+{
+    const struct peri_route *route = NULL;
+    for (size_t i = 0; (route = peri_router_route(app->router, i)) != NULL; i++) {
+        uint64_t methods = 0;
+        const struct peri_route *first = peri_router_shadow(app->router, i, &methods);
+        if (first == NULL)
+            continue;
+        struct peri_buf names = {0};
+        for (unsigned method = 0; method < 64; method++) {
+            if (methods & PERI_METHOD_BIT(method))
+                peri_buf_addf(&names, "%s%s", names.len > 0 ? ", " : "",
+                              llhttp_method_name((llhttp_method_t) method));
+        }
+        const struct peri_operation *hidden = route->operation;
+        const struct peri_operation *taker = first->operation;
+        peri_log_warn("%s: %.*s %s is never reached: %s at %s takes its requests",
+                      hidden->source != NULL ? hidden->source : "?", (int) names.len, names.data,
+                      hidden->path, taker->path, taker->source != NULL ? taker->source : "?");
+        peri_buf_deinit(&names);
+    }
 }
 
 void peri_app_deinit(struct peri_app *app)

@@ -34,6 +34,9 @@ struct peri_app {
  */
 void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config);
 
+/* Warns of operations that no request reaches, with both places. */
+void peri_app_warn(const struct peri_app *app);
+
 void peri_app_deinit(struct peri_app *app);
 
 #endif

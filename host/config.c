@@ -39,6 +39,8 @@ void peri_config_usage(void)
          "  --loops N                   loop threads (number of cores)\n"
          "  --log text|json|off         access log on standard output (text)\n"
          "\n"
+         "every option may also stand in the environment: PERIGEE_PORT=9000\n"
+         "\n"
          "limits (also options of perigee.app{ limits = { max_body_bytes = ... } }; a flag "
          "wins):\n");
     for (size_t i = 0; i < peri_limit_option_count; i++) {
@@ -128,6 +130,31 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
     return 0;
 }
 
+/* PERIGEE_PORT=9000 stands for --port 9000; a flag wins. */
+static int parse_environment(struct peri_config *config, char *error, size_t error_size)
+{
+    static const char *const flags[] = {"host", "port", "loops", "log"};
+    size_t own = sizeof(flags) / sizeof(*flags);
+    for (size_t i = 0; i < own + peri_limit_option_count; i++) {
+        const char *option = i < own ? flags[i] : peri_limit_options[i - own].name;
+        char name[64];
+        char flag[64];
+        snprintf(name, sizeof(name), "PERIGEE_%s", option);
+        snprintf(flag, sizeof(flag), "%s", option);
+        for (char *c = name; *c != '\0'; c++)
+            *c = *c >= 'a' && *c <= 'z' ? (char) (*c - 32) : *c;
+        for (char *c = flag; *c != '\0'; c++)
+            *c = *c == '_' ? '-' : *c;
+        const char *value = getenv(name);
+        char reason[200];
+        if (value == NULL || parse_flag(config, flag, value, reason, sizeof(reason)) == 0)
+            continue;
+        snprintf(error, error_size, "%s in the environment: %s", name, reason);
+        return -1;
+    }
+    return 0;
+}
+
 int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
                       size_t error_size)
 {
@@ -142,6 +169,8 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, char *e
     for (size_t i = 0; i < peri_limit_option_count; i++)
         *peri_limit(&config->limits, i) = peri_limit_options[i].fallback;
 
+    if (parse_environment(config, error, error_size) != 0)
+        return -1;
     for (int i = 0; i < argc; i++) {
         char *argument = argv[i];
         if (strncmp(argument, "--", 2) != 0) {

@@ -60,13 +60,14 @@ struct peri_exchange {
     struct peri_exchange_op *waits_body;
     struct peri_exchange_op *waits_drain;
 
-    uint64_t started_ns; /* 0 while nobody logs */
-    uint64_t sent;       /* bytes of body sent */
-    uint64_t id;         /* 0 until somebody asks */
-    uint64_t body_since; /* uv_now() when the client began to be timed */
-    uint64_t body_base;  /* body_total at that time */
-    uint16_t status;     /* of the answer; 0 until its head is out */
-    uint16_t refusal;    /* there is no operation: the status that says so; 0 otherwise */
+    union peri_address peer; /* the client, also when it has gone */
+    uint64_t started_ns;     /* 0 while nobody logs */
+    uint64_t sent;           /* bytes of body sent */
+    uint64_t id;             /* 0 until somebody asks */
+    uint64_t body_since;     /* uv_now() when the client began to be timed */
+    uint64_t body_base;      /* body_total at that time */
+    uint16_t status;         /* of the answer; 0 until its head is out */
+    uint16_t refusal;        /* there is no operation: the status that says so; 0 otherwise */
     uint8_t body_mode;
     bool started;  /* the handler, or a refusal */
     bool answered; /* the answer is complete */

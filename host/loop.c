@@ -177,10 +177,11 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     if (rc != 0 || loop->read_buffer == NULL) {
         peri_buf_addf(error, "cannot start loop %u: %s", index,
                       rc != 0 ? uv_strerror(rc) : "out of memory");
-        return -1;
+        return UV_ENOMEM;
     }
-    if (peri_vm_load(&loop->vm, server->config, error) != 0)
-        return -1;
+    rc = peri_vm_load(&loop->vm, server->config, error);
+    if (rc != 0)
+        return rc;
     const struct peri_limits *limits = &loop->vm.app.limits;
     loop->http_limits = (struct peri_http_limits){
         .max_head_bytes = (uint32_t) limits->max_head_bytes,

@@ -55,7 +55,8 @@ struct peri_loop {
     struct peri_timer grace;
 };
 
-/* Opens the loop and loads the app. Returns 0, or -1 with the reason in `error`. */
+/* Opens the loop and loads the app. Returns 0 or a UV_E* code with the reason in `error`, UV_ENOENT
+ * when there is no such app. peri_loop_close() is due in every case. */
 int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index,
                    struct peri_buf *error);
 

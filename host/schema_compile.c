@@ -436,6 +436,7 @@ static void compile_constants(struct compiler *c, int node, const struct scope *
         lua_rawgeti(c->L, -1, i + 1);
         items[i] = get_constant(c, scope);
         lua_pop(c->L, 1);
+        constants->has_integer = constants->has_integer || items[i].type == PERI_JSON_INTEGER;
         if (i == 0)
             constants->kind = items[i].type;
         else if (items[i].type != constants->kind)

@@ -73,7 +73,7 @@ static void print_plain(struct peri_buf *out, const struct peri_context *context
         break;
     case PERI_CONTEXT_TEXT:
     case PERI_CONTEXT_ERROR:
-    case PERI_CONTEXT_RAW:
+    case PERI_CONTEXT_DECIMAL:
         peri_buf_add(out, context->text.data, context->text.len);
         break;
     case PERI_CONTEXT_MORE:
@@ -102,8 +102,11 @@ static void print_context(struct peri_buf *out, const struct peri_context *conte
     case PERI_CONTEXT_MORE:
         peri_buf_add_lit(out, "null");
         break;
-    case PERI_CONTEXT_RAW:
-        peri_buf_add(out, context->text.data, context->text.len);
+    case PERI_CONTEXT_DECIMAL:
+        if (memchr(context->text.data, '.', context->text.len) == NULL)
+            peri_buf_add(out, context->text.data, context->text.len);
+        else
+            peri_json_add_number(out, peri_json_to_double(context->text.data, context->text.len));
         break;
     }
 }

@@ -13,8 +13,6 @@
 static const char *const names[] = {"datetime", "date", "time", "duration"};
 
 static const int64_t DAY_SECONDS = 86400;
-static const int64_t FIRST_SECOND = INT64_C(-62135596800); /* 0001-01-01 */
-static const int64_t LAST_SECOND = INT64_C(253402300799);  /* 9999-12-31T23:59:59 */
 static const int64_t MOST_SECONDS = INT64_C(999999999) * 86400;
 
 const struct peri_temporal *peri_temporal_test(lua_State *L, int index)
@@ -44,8 +42,8 @@ static void push_sum(lua_State *L, struct peri_temporal kind, int64_t seconds, i
         kind.micros = 0;
     }
     bool point = kind.kind != PERI_DURATION;
-    if (kind.seconds < (point ? FIRST_SECOND : -MOST_SECONDS) ||
-        kind.seconds > (point ? LAST_SECOND : MOST_SECONDS))
+    if (kind.seconds < (point ? PERI_FIRST_SECOND : -MOST_SECONDS) ||
+        kind.seconds > (point ? PERI_LAST_SECOND : MOST_SECONDS))
         luaL_error(L, "%s out of range", names[kind.kind]);
     peri_temporal_push(L, kind);
 }

@@ -10,7 +10,6 @@
 
 static const char too_short[] = "input is too short";
 static const char extra_characters[] = "unexpected extra characters at the end of the input";
-static const char year_zero[] = "year 0 is out of range";
 static const char too_small[] = "dates before 0000 are not supported as unix timestamps";
 static const char too_large[] = "dates after 9999 are not supported as unix timestamps";
 static const char no_nan[] = "NaN values not permitted";
@@ -25,7 +24,6 @@ enum { DAY = 86400, MILLION = 1000000 };
  */
 #define MILLISECONDS_FROM INT64_C(20000000000)
 #define UNIX_YEAR_0 INT64_C(-62167219200)
-#define UNIX_YEAR_1 INT64_C(-62135596800)
 #define UNIX_YEAR_9999_END INT64_C(253402300799)
 #define MOST_DAYS INT64_C(999999999)
 
@@ -112,7 +110,7 @@ void peri_temporal_civil(const struct peri_temporal *temporal, struct peri_civil
  */
 
 /* YYYY-MM-DD at the cursor, as days. */
-static const char *parse_date_part(struct cursor *in, int64_t *days, bool *is_year_zero)
+static const char *parse_date_part(struct cursor *in, int64_t *days)
 {
     if (in->len - in->at < 10)
         return too_short;
@@ -135,7 +133,6 @@ static const char *parse_date_part(struct cursor *in, int64_t *days, bool *is_ye
     int year = century * 100 + years;
     if (day < 1 || day > days_in_month(year, month))
         return "day value is outside expected range";
-    *is_year_zero = year == 0;
     *days = days_from_civil(year, month, day);
     in->at += 10;
     return NULL;
@@ -223,8 +220,7 @@ static const char *parse_rfc3339(const char *text, size_t len, struct peri_tempo
 {
     struct cursor in = {text, len, 0};
     int64_t days = 0;
-    bool is_year_zero = false;
-    const char *reason = parse_date_part(&in, &days, &is_year_zero);
+    const char *reason = parse_date_part(&in, &days);
     if (reason != NULL)
         return reason;
     int separator = byte_at(&in, 0);
@@ -239,7 +235,7 @@ static const char *parse_rfc3339(const char *text, size_t len, struct peri_tempo
         return reason;
     out->kind = PERI_DATETIME;
     out->seconds = days * DAY + seconds;
-    return is_year_zero ? year_zero : NULL;
+    return NULL;
 }
 
 /* A whole number of at most 18 digits, or more while it fits. */
@@ -307,8 +303,8 @@ static bool parse_fraction(const char *text, size_t len, double *out)
 const char *peri_datetime_parse(const char *text, size_t len, struct peri_temporal *out)
 {
     const char *reason = parse_rfc3339(text, len, out);
-    if (reason == NULL || reason == year_zero)
-        return reason;
+    if (reason == NULL)
+        return NULL;
     int64_t integer = 0;
     double number = 0;
     if (parse_integer(text, len, &integer))
@@ -333,13 +329,12 @@ const char *peri_date_parse(const char *text, size_t len, struct peri_temporal *
 {
     struct cursor in = {text, len, 0};
     int64_t days = 0;
-    bool is_year_zero = false;
-    const char *reason = parse_date_part(&in, &days, &is_year_zero);
+    const char *reason = parse_date_part(&in, &days);
     if (reason == NULL && in.at < len)
         reason = extra_characters;
     *out = (struct peri_temporal){.kind = PERI_DATE, .offset = PERI_NAIVE, .seconds = days * DAY};
     if (reason == NULL)
-        return is_year_zero ? year_zero : NULL;
+        return NULL;
     int64_t timestamp = 0;
     if (!parse_integer(text, len, &timestamp))
         return reason;
@@ -597,9 +592,7 @@ const char *peri_datetime_from_integer(int64_t timestamp, struct peri_temporal *
     }
     if (out->seconds < UNIX_YEAR_0)
         return too_small;
-    if (out->seconds > UNIX_YEAR_9999_END)
-        return too_large;
-    return out->seconds < UNIX_YEAR_1 ? year_zero : NULL;
+    return out->seconds > UNIX_YEAR_9999_END ? too_large : NULL;
 }
 
 const char *peri_datetime_from_number(double timestamp, struct peri_temporal *out)
@@ -667,7 +660,7 @@ const char *peri_duration_from_number(double seconds, struct peri_temporal *out)
 
 double peri_duration_seconds(const struct peri_temporal *duration)
 {
-    return (double) duration->seconds + duration->micros / 1e6;
+    return (double) ((__int128) duration->seconds * MILLION + duration->micros) / 1e6;
 }
 
 /* --------------------------------------------------------------------------------- printing --- */

@@ -13,6 +13,9 @@ enum peri_temporal_kind { PERI_DATETIME, PERI_DATE, PERI_TIME, PERI_DURATION };
 
 enum { PERI_NAIVE = INT16_MIN };
 
+#define PERI_FIRST_SECOND INT64_C(-62135596800) /* 0001-01-01T00:00:00 */
+#define PERI_LAST_SECOND INT64_C(253402300799)  /* 9999-12-31T23:59:59 */
+
 /* A point in time is held as it reads on the wall, not in UTC. */
 struct peri_temporal {
     uint8_t kind;
@@ -26,7 +29,8 @@ struct peri_civil {
     int year, month, day, hour, minute, second;
 };
 
-/* The parsers return NULL, or the reason in speedate's words. */
+/* The parsers return NULL, or the reason in speedate's words. They know a year 0, which Python's
+ * values and ours do not: see PERI_FIRST_SECOND. */
 const char *peri_datetime_parse(const char *text, size_t len, struct peri_temporal *out);
 const char *peri_date_parse(const char *text, size_t len, struct peri_temporal *out);
 const char *peri_time_parse(const char *text, size_t len, struct peri_temporal *out);

@@ -121,6 +121,7 @@ struct peri_constants {
     struct peri_text expected; /* "'a', 'b' or 'c'" */
     struct peri_text name;     /* of an enum, which strict types show */
     uint8_t kind;              /* PERI_JSON_STRING or INTEGER when all are, else PERI_JSON_NULL */
+    bool has_integer;
 };
 
 /* What an absent field gets. The Lua value is made by schema_lua.c. */
@@ -448,7 +449,7 @@ struct peri_context {
         PERI_CONTEXT_TEXT,
         PERI_CONTEXT_ERROR, /* text in the message, {} in ctx: what FastAPI makes of an exception */
         PERI_CONTEXT_MORE,  /* "more" and null: a count that nobody finished */
-        PERI_CONTEXT_RAW,   /* text in both, without quotes */
+        PERI_CONTEXT_DECIMAL, /* text in the message; a number in ctx */
     } kind;
     int64_t integer;
     double number;

@@ -340,7 +340,7 @@ static bool validate_boolean(const struct site *site)
             if (node->type == PERI_JSON_INTEGER)
                 number = (double) node->integer;
             else if (node->type == PERI_JSON_NUMBER && node->number == trunc(node->number) &&
-                     isfinite(node->number))
+                     fabs(node->number) < 0x1p63)
                 number = node->number;
             else
                 return fail(site, PERI_ERROR_BOOL_TYPE);
@@ -571,11 +571,11 @@ static bool check_digits(const struct site *site, const struct peri_decimal *dec
     return true;
 }
 
-/* Bounds are kept as canonical texts; FastAPI shows one without a fraction as an integer. */
+/* Bounds are kept as canonical texts. FastAPI shows one without a fraction as an integer. */
 static bool break_bound(const struct site *site, enum peri_error error, const char *key,
                         struct peri_text bound)
 {
-    struct peri_context context = {.key = key, .kind = PERI_CONTEXT_RAW, .text = bound};
+    struct peri_context context = {.key = key, .kind = PERI_CONTEXT_DECIMAL, .text = bound};
     return peri_fail(site->run, site->loc, site->node, error, &context, 1);
 }
 
@@ -694,6 +694,12 @@ static bool add_temporal(const struct site *site, const struct peri_temporal *va
         return break_temporal(site, PERI_ERROR_GREATER_EQUAL, "ge", value, &bounds->ge);
     if ((bounds->present & PERI_GT) && peri_temporal_compare(value, &bounds->gt) <= 0)
         return break_temporal(site, PERI_ERROR_GREATER_THAN, "gt", value, &bounds->gt);
+    bool point = value->kind == PERI_DATETIME || value->kind == PERI_DATE;
+    if (point && value->seconds < PERI_FIRST_SECOND)
+        return fail_text(site,
+                         value->kind == PERI_DATE ? PERI_ERROR_DATE_PARSING
+                                                  : PERI_ERROR_DATETIME_PARSING,
+                         "error", "year 0 is out of range");
     struct peri_value *made = add(site, (uint8_t) (PERI_VALUE_TEMPORAL + value->kind));
     made->offset = value->offset;
     made->count = value->micros;
@@ -737,8 +743,7 @@ static bool validate_datetime(const struct site *site)
         return fail(site, PERI_ERROR_DATETIME_TYPE);
     if (reason == NULL)
         return add_temporal(site, &value);
-    bool out_of_range = strncmp(reason, "year 0 ", 7) == 0;
-    if (!is_text(site->node) || out_of_range)
+    if (!is_text(site->node))
         return fail_text(site, PERI_ERROR_DATETIME_PARSING, "error", reason);
     /* A date alone is midnight. */
     reason = peri_date_parse(site->node->string, site->node->count, &value);
@@ -758,8 +763,6 @@ static bool validate_date(const struct site *site)
         reason = peri_date_parse(site->node->string, site->node->count, &value);
         if (reason == NULL)
             return add_temporal(site, &value);
-        if (strncmp(reason, "year 0 ", 7) == 0)
-            return fail_text(site, PERI_ERROR_DATE_PARSING, "error", reason);
     }
     /* A moment at midnight is a date. */
     if (!read_datetime(site->node, &reason, &value))
@@ -888,9 +891,17 @@ static bool add_constant(const struct site *site, const struct peri_constant *co
     return true;
 }
 
+/* Pydantic looks for integers first, and stumbles over those that are too large. */
+static bool is_too_big(const struct site *site)
+{
+    return site->node->type == PERI_JSON_BIG && site->type->constants.has_integer;
+}
+
 static bool validate_literal(const struct site *site)
 {
     const struct peri_constants *constants = &site->type->constants;
+    if (is_too_big(site))
+        return fail(site, PERI_ERROR_INT_SIZE);
     const struct peri_constant *found = peri_constant_find(
         constants->items, sizeof(*constants->items), constants->count, site->node);
     if (found != NULL)
@@ -927,6 +938,8 @@ static bool validate_enum(const struct site *site)
         return peri_fail_text(site->run, site->loc, site->node, PERI_ERROR_IS_INSTANCE_OF, "class",
                               site->type->constants.name);
     peri_run_floor(site->run, PERI_LAX);
+    if (is_too_big(site))
+        return fail(site, PERI_ERROR_INT_SIZE);
     const struct peri_constant *found = find_enum(site);
     if (found != NULL)
         return add_constant(site, found);

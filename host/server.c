@@ -64,6 +64,14 @@ struct signals {
     int level;
 };
 
+/* Clients that connect from now on are refused and go elsewhere. */
+static void stop_listening(struct peri_server *server)
+{
+    if (server->fd >= 0)
+        close(server->fd);
+    server->fd = -1;
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct signals *signals = signal->data;
@@ -71,6 +79,7 @@ static void on_signal(uv_signal_t *signal, int number)
     if (signals->level >= 2)
         return;
     signals->level++;
+    stop_listening(signals->server);
     for (unsigned i = 0; i < signals->server->loop_count; i++)
         peri_loop_post_stop(&signals->server->loops[i], signals->level);
 }
@@ -90,28 +99,32 @@ static void *join_main(void *arg)
     return NULL;
 }
 
-static void wait_for_end(struct peri_server *server)
+/* Watches the signals from here on; they take effect in wait_for_end(). */
+static void open_signals(struct signals *signals, struct peri_server *server)
 {
-    struct signals signals = {.server = server};
-    uv_loop_init(&signals.uv);
-    uv_signal_init(&signals.uv, &signals.term);
-    uv_signal_init(&signals.uv, &signals.interrupt);
-    uv_async_init(&signals.uv, &signals.ended, on_ended);
-    signals.term.data = &signals;
-    signals.interrupt.data = &signals;
-    uv_signal_start(&signals.term, on_signal, SIGTERM);
-    uv_signal_start(&signals.interrupt, on_signal, SIGINT);
+    *signals = (struct signals){.server = server};
+    uv_loop_init(&signals->uv);
+    uv_signal_init(&signals->uv, &signals->term);
+    uv_signal_init(&signals->uv, &signals->interrupt);
+    uv_async_init(&signals->uv, &signals->ended, on_ended);
+    signals->term.data = signals;
+    signals->interrupt.data = signals;
+    uv_signal_start(&signals->term, on_signal, SIGTERM);
+    uv_signal_start(&signals->interrupt, on_signal, SIGINT);
+}
 
+static void wait_for_end(struct signals *signals)
+{
     pthread_t joiner;
-    pthread_create(&joiner, NULL, join_main, &signals);
-    uv_run(&signals.uv, UV_RUN_DEFAULT);
+    pthread_create(&joiner, NULL, join_main, signals);
+    uv_run(&signals->uv, UV_RUN_DEFAULT);
     pthread_join(joiner, NULL);
 
-    uv_close((uv_handle_t *) &signals.term, NULL);
-    uv_close((uv_handle_t *) &signals.interrupt, NULL);
-    uv_close((uv_handle_t *) &signals.ended, NULL);
-    uv_run(&signals.uv, UV_RUN_DEFAULT);
-    uv_loop_close(&signals.uv);
+    uv_close((uv_handle_t *) &signals->term, NULL);
+    uv_close((uv_handle_t *) &signals->interrupt, NULL);
+    uv_close((uv_handle_t *) &signals->ended, NULL);
+    uv_run(&signals->uv, UV_RUN_DEFAULT);
+    uv_loop_close(&signals->uv);
 }
 
 /* --- life --------------------------------------------------------------------------------------
@@ -126,22 +139,24 @@ static void close_loops(struct peri_server *server)
     free(server->loops);
 }
 
-/* Loads the app in every loop; the first failure is the message. */
+/* Loads the app in every loop; the first failure is the message. Returns 0 or a UV_E* code. */
 static int open_loops(struct peri_server *server)
 {
     unsigned count = (unsigned) server->config->loops;
     server->loops = calloc(count, sizeof(*server->loops));
     if (server->loops == NULL)
-        return -1;
+        return UV_ENOMEM;
     struct peri_buf error = {0};
     for (unsigned i = 0; i < count; i++) {
         server->loop_count = i + 1;
-        if (peri_loop_open(&server->loops[i], server, i, &error) != 0) {
+        int rc = peri_loop_open(&server->loops[i], server, i, &error);
+        if (rc != 0) {
             peri_log_error("%.*s", (int) error.len, error.data);
             peri_buf_deinit(&error);
-            return -1;
+            return rc;
         }
     }
+    peri_app_warn(&server->loops[0].vm.app);
     return 0;
 }
 
@@ -163,45 +178,42 @@ static void banner(struct peri_server *server, const char *host, int port)
 int peri_server_run(const struct peri_config *config)
 {
     struct peri_server server = {.config = config};
-    int code = 1;
+    int code = 2;
     int port = config->port;
     char error[256];
 
     signal(SIGPIPE, SIG_IGN);
     if (peri_log_open(config->log) != 0)
         return 1;
-    int fd = peri_listener_bind(config->host, &port, error, sizeof(error));
-    if (fd < 0) {
+    server.fd = peri_listener_bind(config->host, &port, error, sizeof(error));
+    if (server.fd < 0) {
         peri_log_error("%s", error);
         goto end_log;
     }
-    if (open_loops(&server) != 0)
+    int rc = open_loops(&server);
+    if (rc != 0) {
+        code = rc == UV_ENOENT ? 2 : 1;
         goto end_loops;
+    }
     choose_max_connections(&server);
 
-    /* Threads inherit the mask: signals reach the signal loop only. */
-    sigset_t set;
-    sigset_t before;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, &before);
+    struct signals signals;
+    open_signals(&signals, &server);
     for (unsigned i = 0; i < server.loop_count; i++) {
-        int rc = peri_loop_start(&server.loops[i], fd);
+        rc = peri_loop_start(&server.loops[i], server.fd);
         if (rc != 0) {
             peri_log_error("cannot start loop %u: %s", i, uv_strerror(rc));
             peri_log_close();
             _exit(1); /* the loops that run already have nothing to finish */
         }
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     banner(&server, config->host, port);
-    wait_for_end(&server);
+    wait_for_end(&signals);
     code = 0;
 
 end_loops:
     close_loops(&server);
-    close(fd);
+    stop_listening(&server);
 end_log:
     peri_log_close();
     return code;

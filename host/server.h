@@ -12,12 +12,14 @@ struct peri_server {
     const struct peri_config *config;
     struct peri_loop *loops;
     unsigned loop_count;
+    int fd; /* the listening socket; -1 once the server stops */
     uint64_t max_connections;
     atomic_ullong connections; /* open ones, of all loops */
     atomic_bool short_of_room; /* some listener paused: a closing connection wakes them */
 };
 
-/* Serves until told to stop. Returns the exit code of the process. */
+/* Serves until told to stop. Returns the exit code of the process: 0 after a stop, 1 when the app
+ * does not load, 2 when what was asked for is not there or not free. */
 int peri_server_run(const struct peri_config *config);
 
 /* A connection of the process closed: listeners that paused go on. */

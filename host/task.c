@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POOL_LIMIT 1024 /* free coroutines kept; a burst beyond it is given back to the collector  \
-                         */
+#define POOL_LIMIT                                                                                 \
+    1024 /* free coroutines kept; a burst beyond it is given back to the collector                 \
+          */
 
 static const char CANCELLED_TYPE[] = "perigee.Cancelled";
 static const char WAIT[] = "wait"; /* its address marks a yield that is meant for the scheduler */

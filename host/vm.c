@@ -210,6 +210,24 @@ struct load {
     char *file;
 };
 
+/* Pushes a search path without its relative entries: what an app loads must not depend on the
+ * folder that the server was started in. */
+static void push_without_cwd(lua_State *L, const char *path)
+{
+    luaL_Buffer kept;
+    luaL_buffinit(L, &kept);
+    while (*path != '\0') {
+        size_t len = strcspn(path, ";");
+        if (path[0] == '/') {
+            luaL_addlstring(&kept, path, len);
+            luaL_addchar(&kept, ';');
+        }
+        path += len;
+        path += *path == ';';
+    }
+    luaL_pushresult(&kept);
+}
+
 /* Protected: the app's own modules are found from its folder, then everything else. */
 static int load_app(lua_State *L)
 {
@@ -217,12 +235,15 @@ static int load_app(lua_State *L)
     lua_settop(L, 0);
     lua_getglobal(L, LUA_LOADLIBNAME);
     lua_getfield(L, -1, "path");
-    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", load->folder, load->folder,
-                    lua_tostring(L, -1));
-    lua_setfield(L, -3, "path");
-    lua_getfield(L, -2, "cpath");
-    lua_pushfstring(L, "%s/?.so;%s", load->folder, lua_tostring(L, -1));
-    lua_setfield(L, -4, "cpath");
+    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;", load->folder, load->folder);
+    push_without_cwd(L, lua_tostring(L, -2));
+    lua_concat(L, 2);
+    lua_setfield(L, 1, "path");
+    lua_getfield(L, 1, "cpath");
+    lua_pushfstring(L, "%s/?.so;", load->folder);
+    push_without_cwd(L, lua_tostring(L, -2));
+    lua_concat(L, 2);
+    lua_setfield(L, 1, "cpath");
 
     lua_getglobal(L, "require");
     lua_pushliteral(L, "perigee.entry");
@@ -234,13 +255,13 @@ static int load_app(lua_State *L)
     return 0;
 }
 
-/* Finds the file of the app. Returns 0, or -1 with the reason in `error`. */
+/* Finds the file of the app. Returns 0, or UV_ENOENT with the reason in `error`. */
 static int find_file(const char *path, struct load *load, struct peri_buf *error)
 {
     struct stat info;
     if (stat(path, &info) != 0) {
         peri_buf_addf(error, "no app at '%s': %s", path, strerror(errno));
-        return -1;
+        return UV_ENOENT;
     }
     if (!S_ISDIR(info.st_mode)) {
         load->file = strdup(path);
@@ -258,7 +279,7 @@ static int find_file(const char *path, struct load *load, struct peri_buf *error
         load->file = NULL;
     if (load->file == NULL || stat(load->file, &info) != 0) {
         peri_buf_addf(error, "no app.lua in '%s': it must return an app (perigee.app())", path);
-        return -1;
+        return UV_ENOENT;
     }
     return 0;
 }
@@ -269,14 +290,12 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
     struct load load = {.config = config, .app = &vm->app};
     int rc = find_file(config->app, &load, error);
     if (rc == 0) {
-        lua_pushcfunction(L, peri_traceback);
         lua_pushcfunction(L, load_app);
         lua_pushlightuserdata(L, &load);
-        rc = lua_pcall(L, 1, 0, -3) == LUA_OK ? 0 : -1;
-        if (rc != 0) {
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
             const char *text = lua_tostring(L, -1);
-            peri_buf_addf(error, "the app '%s' does not load:\n%s", load.file,
-                          text != NULL ? text : "(an error without a text)");
+            peri_buf_add_str(error, text != NULL ? text : "the app raised an error without a text");
+            rc = UV_EINVAL;
         }
         lua_settop(L, 0);
     }

@@ -29,7 +29,8 @@ static inline struct peri_vm *peri_vm_of(lua_State *L)
 int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers);
 
 /* Loads the app that the config names (a folder with app.lua, or a Lua file) into vm->app. Returns
- * 0, or -1 with the reason in `error`, which the caller frees with peri_buf_deinit(). */
+ * 0; UV_ENOENT (there is no such app) or UV_EINVAL (it does not load) with the reason in `error`,
+ * which the caller frees with peri_buf_deinit(). */
 int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct peri_buf *error);
 
 /* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`. */

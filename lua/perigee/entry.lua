@@ -1,26 +1,109 @@
---- The only module the host calls by name: turns a file into an app that it can run.
+--- The only module the host calls by name: turns a file into an app that the host can run, and a
+--- mistake in it into a message that fits on a screen.
 local M = {}
+
+local MAX_MESSAGE = 1500 -- characters of a message; a table dumped into it must not scroll the place away
+local MAX_FRAMES = 8
+
+--- The lines of `file` around `line`, numbered, with a mark at it; "" when they cannot be read.
+local function excerpt(file, line)
+  local handle = io.open(file, "r")
+  if not handle then
+    return ""
+  end
+  local lines = {}
+  local number = 0
+  for text in handle:lines() do
+    number = number + 1
+    if number > line then
+      break
+    end
+    if number >= line - 2 then
+      local mark = number == line and ">" or " "
+      lines[#lines + 1] = ("  %s %4d | %s"):format(mark, number, text:sub(1, 120))
+    end
+  end
+  handle:close()
+  return #lines > 0 and "\n\n" .. table.concat(lines, "\n") or ""
+end
+
+--- The frames of `traceback` that stand in the app's own files.
+local function own_frames(traceback)
+  local frames = {}
+  for frame in traceback:gmatch("\n\t([^\n]+)") do
+    if not frame:find("^%[C%]") and not frame:find("^perigee/") and #frames < MAX_FRAMES then
+      frames[#frames + 1] = "    " .. frame
+    end
+  end
+  return #frames > 1 and "\n\n  called from\n" .. table.concat(frames, "\n") or ""
+end
+
+--- The files that a message may speak of: the app, those it quotes, those that are running.
+local function known_files(path, message)
+  local files = { path }
+  for file in message:gmatch("'([^'\n]+)'") do
+    files[#files + 1] = file
+  end
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "S")
+    if not info then
+      return files
+    end
+    files[#files + 1] = info.source:match("^@(.+)")
+    level = level + 1
+  end
+end
+
+--- The first place named in `message`: a file that can be read, and a line. Lua shortens long names
+--- from the left ("...apps/items/app.lua:3:").
+local function place_of(path, message)
+  for name, line in message:gmatch("([^%s:'\"]+):(%d+):") do
+    local tail = name:match("^%.%.%.(.+)") or name
+    for _, file in ipairs(known_files(path, message)) do
+      if file:sub(-#tail) == tail then
+        return file, tonumber(line)
+      end
+    end
+  end
+end
+
+local function describe(path, message, traceback)
+  message = tostring(message)
+  if #message > MAX_MESSAGE then
+    message = message:sub(1, MAX_MESSAGE) .. " ..."
+  end
+  local file, line = place_of(path, message)
+  return ("%s does not load\n\n  %s%s%s"):format(
+    path,
+    message:gsub("\n", "\n  "),
+    file and excerpt(file, line) or "",
+    traceback and own_frames(traceback) or ""
+  )
+end
 
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
----@return table built what host/app.h describes; raises with a message that names the file
+---@return table built what host/app.h describes; raises a string that is ready to be shown
 function M.load(path)
   local chunk, message = loadfile(path, "t")
   if not chunk then
-    error(message, 0)
+    error(describe(path, message), 0)
   end
-  local app = chunk()
-  local build = type(app) == "table" and app.build
-  if type(build) ~= "function" then
-    error(
-      ("%s must end with `return app`, an app made by perigee.app(); it returned %s"):format(
-        path,
-        type(app)
-      ),
-      0
-    )
+  local function build()
+    local app = chunk()
+    if type(app) ~= "table" or type(app.build) ~= "function" then
+      error(("it must end with `return app`, an app made by perigee.app(); it returned a %s"):format(type(app)), 0)
+    end
+    return app:build()
   end
-  return app:build()
+  local ok, result = xpcall(build, function(err)
+    return describe(path, err, debug.traceback("", 2))
+  end)
+  if not ok then
+    error(result, 0)
+  end
+  return result
 end
 
 return M

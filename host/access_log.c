@@ -1,0 +1,60 @@
+#include "access_log.h"
+
+#include "exchange.h"
+#include "json.h"
+#include "log.h"
+
+#include <arpa/inet.h>
+#include <time.h>
+
+static void add_peer(struct peri_buf *line, const union peri_address *peer)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    unsigned port = 0;
+    if (peer->any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &peer->v4.sin_addr, text, sizeof(text));
+        port = ntohs(peer->v4.sin_port);
+    } else if (peer->any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &peer->v6.sin6_addr, text, sizeof(text));
+        port = ntohs(peer->v6.sin6_port);
+    }
+    peri_buf_addf(line, peer->any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
+}
+
+void peri_access_log(struct peri_exchange *exchange)
+{
+    struct peri_request *request = &exchange->request;
+    double ms = (double) (uv_hrtime() - exchange->started_ns) / 1e6;
+    const char *method = llhttp_method_name((llhttp_method_t) request->method);
+    struct peri_buf line = {0};
+
+    bool known = exchange->http.head_done;
+    const char *target = known ? peri_request_at(request, request->target) : "";
+    size_t target_len = known ? request->target.len : 0;
+    const union peri_address *peer = &exchange->peer;
+
+    if (peri_log_access_format() == PERI_LOG_JSON) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        peri_buf_addf(&line, "{\"time\":%lld.%03ld,\"client\":\"", (long long) now.tv_sec,
+                      now.tv_nsec / 1000000);
+        add_peer(&line, peer);
+        peri_buf_addf(&line, "\",\"method\":\"%s\",\"target\":", known ? method : "");
+        peri_json_add_string(&line, target, peri_utf8_valid(target, target_len));
+        if (exchange->operation != NULL) {
+            const char *path = exchange->operation->path;
+            peri_buf_add_lit(&line, ",\"route\":");
+            peri_json_add_string(&line, path, strlen(path));
+        }
+        peri_buf_addf(&line, ",\"status\":%u,\"bytes\":%llu,\"ms\":%.3f}\n", exchange->status,
+                      (unsigned long long) exchange->sent, ms);
+    } else {
+        add_peer(&line, peer);
+        peri_buf_addf(&line, " \"%s ", known ? method : "-");
+        peri_buf_add(&line, target, target_len); /* llhttp lets no control character or blank in */
+        peri_buf_addf(&line, "\" %u %llu %.2fms\n", exchange->status,
+                      (unsigned long long) exchange->sent, ms);
+    }
+    peri_log_write(PERI_LOG_ACCESS, line.data, line.len);
+    peri_buf_deinit(&line);
+}

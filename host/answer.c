@@ -1,0 +1,382 @@
+#include "answer.h"
+
+#include "api/api.h"
+#include "exchange.h"
+#include "json_lua.h"
+#include "loop.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <strings.h>
+
+#define SCRATCH_KEPT 262144     /* memory the loop's scratch buffer keeps between answers */
+#define STREAM_COPY_LIMIT 16384 /* a longer piece is written from where it is */
+
+static const char JSON_TYPE[] = "application/json";
+static const char TEXT_TYPE[] = "text/plain; charset=utf-8";
+
+/* Headers that say where an answer ends: two opinions on that are how responses get split. */
+static bool is_framing(const char *name, size_t len)
+{
+    return (len == 14 && strncasecmp(name, "content-length", len) == 0) ||
+           (len == 17 && strncasecmp(name, "transfer-encoding", len) == 0) ||
+           (len == 10 && strncasecmp(name, "connection", len) == 0);
+}
+
+/* Appends the pairs of the array at `index` as header lines. Returns 0, or -1 with a message
+ * pushed; `out` is as before then. */
+static int add_headers(lua_State *L, int index, struct peri_buf *out)
+{
+    size_t before = out->len;
+    lua_Unsigned count = lua_rawlen(L, index);
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        lua_rawgeti(L, index, (lua_Integer) i);
+        if (!lua_istable(L, -1)) {
+            lua_pushfstring(L, "headers[%d] is no {name, value} pair", (int) i);
+            goto fail;
+        }
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        if (!lua_isstring(L, -1) || lua_type(L, -2) != LUA_TSTRING) {
+            lua_pushfstring(L, "headers[%d]: name and value must be strings", (int) i);
+            goto fail;
+        }
+        size_t name_len = 0;
+        size_t value_len = 0;
+        const char *name = lua_tolstring(L, -2, &name_len);
+        const char *value = lua_tolstring(L, -1, &value_len);
+        if (!peri_header_name_is_sound(name, name_len) ||
+            !peri_header_value_is_sound(value, value_len)) {
+            lua_pushfstring(L,
+                            "header '%s': its %s has a character that HTTP does not allow (line "
+                            "ends and other control characters never reach the client)",
+                            name, peri_header_name_is_sound(name, name_len) ? "value" : "name");
+            goto fail;
+        }
+        if (is_framing(name, name_len)) {
+            lua_pushfstring(L, "header '%s': the server itself frames answers; leave it out", name);
+            goto fail;
+        }
+        peri_buf_add(out, name, name_len);
+        peri_buf_add_lit(out, ": ");
+        peri_buf_add(out, value, value_len);
+        peri_buf_add_lit(out, "\r\n");
+        lua_pop(L, 3);
+    }
+    return 0;
+
+fail:
+    out->len = before;
+    return -1;
+}
+
+/* What the head says about the connection; decides whether it lives on. */
+static void add_connection(struct peri_exchange *exchange, struct peri_buf *out)
+{
+    /* A client that still waits for 100 Continue may send the body or not: nobody can tell. */
+    bool body_unclear = !exchange->complete && !exchange->said_continue &&
+                        (exchange->request.flags & PERI_REQUEST_EXPECTS_100) != 0 &&
+                        exchange->body_total == 0;
+    if (body_unclear || exchange->loop->stopping)
+        exchange->keep_alive = false;
+    if (!exchange->keep_alive)
+        peri_buf_add_lit(out, "connection: close\r\n");
+    else if (exchange->request.flags & PERI_REQUEST_HTTP_1_0)
+        peri_buf_add_lit(out, "connection: keep-alive\r\n");
+}
+
+int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct peri_answer *answer)
+{
+    struct peri_conn *conn = exchange->conn;
+    if (conn == NULL || exchange->status != 0)
+        return 0;
+    bool bodyless = peri_status_has_no_body(answer->status);
+    struct peri_buf *out = peri_conn_out(conn);
+    size_t before = out->len;
+    peri_head_begin(&exchange->loop->heads, uv_now(&exchange->loop->uv), out, answer->status,
+                    answer->type, bodyless ? 0 : answer->type_len);
+    if (!bodyless) {
+        peri_buf_add_lit(out, "content-length: ");
+        peri_buf_add_int(out, (int64_t) answer->body_len);
+        peri_buf_add_lit(out, "\r\n");
+    }
+    if (answer->headers != 0 && add_headers(L, answer->headers, out) != 0) {
+        out->len = before;
+        return -1;
+    }
+    if (answer->lines != NULL)
+        peri_buf_add_str(out, answer->lines);
+    add_connection(exchange, out);
+    peri_buf_add_lit(out, "\r\n");
+
+    exchange->status = (uint16_t) answer->status;
+    exchange->answered = true;
+    exchange->body_mode = PERI_BODY_DROPPED;
+    bool silent = bodyless || exchange->request.method == HTTP_HEAD;
+    exchange->sent = silent ? 0 : answer->body_len;
+    peri_conn_send(conn, answer->body, silent ? 0 : answer->body_len);
+    return 0;
+}
+
+void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines)
+{
+    char body[96];
+    int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", peri_status_text(status));
+    peri_answer_send(NULL, exchange,
+                     &(struct peri_answer){.status = status,
+                                           .type = JSON_TYPE,
+                                           .type_len = sizeof(JSON_TYPE) - 1,
+                                           .lines = lines,
+                                           .body = body,
+                                           .body_len = (size_t) len});
+}
+
+void peri_answer_fail(struct peri_exchange *exchange)
+{
+    static const char text[] = "Internal Server Error";
+    if (exchange->conn == NULL || exchange->answered)
+        return;
+    if (exchange->status != 0) {
+        exchange->failed = true;
+        return;
+    }
+    peri_answer_send(NULL, exchange,
+                     &(struct peri_answer){.status = 500,
+                                           .type = TEXT_TYPE,
+                                           .type_len = sizeof(TEXT_TYPE) - 1,
+                                           .body = text,
+                                           .body_len = sizeof(text) - 1});
+}
+
+/* Sends an answer that the app described; what is wrong with it is logged and makes a 500. */
+static void send_or_fail(lua_State *L, struct peri_exchange *exchange,
+                         const struct peri_answer *answer)
+{
+    if (peri_answer_send(L, exchange, answer) == 0)
+        return;
+    peri_exchange_log(exchange, "the response cannot be sent: %s", lua_tostring(L, -1));
+    peri_answer_fail(exchange);
+}
+
+/* Answers with the value at the top of the stack as JSON. */
+static void answer_json(lua_State *L, struct peri_exchange *exchange, struct peri_answer answer)
+{
+    struct peri_buf *body = &exchange->loop->body;
+    body->len = 0;
+    if (answer.type == NULL) {
+        answer.type = JSON_TYPE;
+        answer.type_len = sizeof(JSON_TYPE) - 1;
+    }
+    if (peri_json_encode(L, -1, body) != 0) {
+        peri_exchange_log(exchange, "the result cannot be sent: %s", lua_tostring(L, -1));
+        peri_answer_fail(exchange);
+        return;
+    }
+    answer.body = body->data;
+    answer.body_len = body->len;
+    send_or_fail(L, exchange, &answer);
+    peri_buf_reset(body, SCRATCH_KEPT);
+}
+
+static int on_stream_end(lua_State *L, int status, lua_KContext context);
+
+/* The content type of a response at `index`; NULL when it names none. Pushes it. */
+static const char *content_type_of(lua_State *L, int index, size_t *len)
+{
+    *len = 0;
+    lua_getfield(L, index, "content_type");
+    return lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, len) : NULL;
+}
+
+/* The status of the table at `index`; `fallback` when it names none, 0 when what it names is no
+ * final one. */
+static unsigned status_of(lua_State *L, int index, unsigned fallback)
+{
+    int type = lua_getfield(L, index, "status");
+    lua_Integer status = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+    lua_pop(L, 1);
+    if (type == LUA_TNIL)
+        return fallback;
+    return status >= 200 && status <= 999 ? (unsigned) status : 0;
+}
+
+/* The index of the pairs of a response at `index`, or 0. Pushes one value. */
+static int headers_of(lua_State *L, int index)
+{
+    lua_getfield(L, index, "headers");
+    return lua_istable(L, -1) ? lua_gettop(L) : 0;
+}
+
+/* The result at the top of the stack is an explicit response. May park to stream. */
+static int answer_response(lua_State *L, struct peri_exchange *exchange)
+{
+    int response = lua_gettop(L);
+    struct peri_answer answer = {.status = status_of(L, response, 200)};
+    answer.type = content_type_of(L, response, &answer.type_len);
+    answer.headers = headers_of(L, response);
+    if (answer.status == 0 || !peri_header_value_is_sound(answer.type, answer.type_len)) {
+        peri_exchange_log(exchange, "the response cannot be sent: %s",
+                          answer.status == 0
+                              ? "its status is no whole number from 200 to 999"
+                              : "its content_type has a character that HTTP does not allow");
+        peri_answer_fail(exchange);
+        return 0;
+    }
+
+    lua_getfield(L, response, "body");
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        answer.body = lua_tolstring(L, -1, &answer.body_len);
+        send_or_fail(L, exchange, &answer);
+        return 0;
+    }
+    lua_getfield(L, response, "stream");
+    if (lua_isfunction(L, -1)) {
+        if (exchange->request.method == HTTP_HEAD || peri_status_has_no_body(answer.status)) {
+            peri_exchange_stream_write(L, exchange, response, "", 0);
+            return on_stream_end(L, LUA_OK, (lua_KContext) exchange);
+        }
+        exchange->stream_box = peri_stream_push(L, exchange, response); /* anchored below */
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        int rc = lua_pcallk(L, 1, 0, PERI_TRACEBACK_INDEX, (lua_KContext) exchange, on_stream_end);
+        return on_stream_end(L, rc, (lua_KContext) exchange);
+    }
+    lua_getfield(L, response, "json");
+    if (!lua_isnil(L, -1))
+        answer_json(L, exchange, answer);
+    else
+        send_or_fail(L, exchange, &answer);
+    return 0;
+}
+
+int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
+{
+    if (exchange->conn == NULL)
+        return 0;
+    if (peri_is_response(L, -1))
+        return answer_response(L, exchange);
+    answer_json(L, exchange, (struct peri_answer){.status = exchange->operation->status});
+    return 0;
+}
+
+void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
+{
+    if (peri_is_cancelled(L, -1)) {
+        peri_answer_fail(exchange); /* whoever cancelled has answered, or nobody is there to read */
+        return;
+    }
+    if (exchange->status == 0 && peri_is_http_error(L, -1)) {
+        int error = lua_gettop(L);
+        struct peri_answer answer = {.status = status_of(L, error, 500)};
+        if (answer.status == 0) {
+            peri_exchange_log(exchange, "an HTTP error needs a status from 200 to 999");
+            peri_answer_fail(exchange);
+            return;
+        }
+        answer.headers = headers_of(L, error);
+        lua_createtable(L, 0, 1);
+        lua_getfield(L, error, "detail");
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            lua_pushstring(L, peri_status_text(answer.status));
+        }
+        lua_setfield(L, -2, "detail");
+        answer_json(L, exchange, answer);
+        return;
+    }
+    const char *text = luaL_tolstring(L, -1, NULL);
+    peri_exchange_log(exchange, "%s", text);
+    peri_answer_fail(exchange);
+}
+
+/* --- streamed answers --------------------------------------------------------------------------
+ */
+
+bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
+                                const char *bytes, size_t len)
+{
+    struct peri_conn *conn = exchange->conn;
+    if (conn == NULL || exchange->answered)
+        return false;
+    struct peri_buf *out = peri_conn_out(conn);
+    if (exchange->status == 0) {
+        unsigned status = status_of(L, response, 200);
+        size_t type_len = 0;
+        const char *type = content_type_of(L, response, &type_len);
+        int headers = headers_of(L, response);
+        size_t before = out->len;
+        peri_head_begin(&exchange->loop->heads, uv_now(&exchange->loop->uv), out, status, type,
+                        type_len);
+        if (headers != 0 && add_headers(L, headers, out) != 0) {
+            out->len = before;
+            lua_error(L);
+        }
+        bool bodyless = peri_status_has_no_body(status);
+        exchange->chunked_out = !bodyless && !(exchange->request.flags & PERI_REQUEST_HTTP_1_0);
+        if (exchange->chunked_out)
+            peri_buf_add_lit(out, "transfer-encoding: chunked\r\n");
+        else if (!bodyless)
+            exchange->keep_alive = false; /* HTTP/1.0: the end of the connection ends the body */
+        add_connection(exchange, out);
+        peri_buf_add_lit(out, "\r\n");
+        exchange->status = (uint16_t) status;
+        lua_pop(L, 2);
+    }
+    if (exchange->request.method == HTTP_HEAD || peri_status_has_no_body(exchange->status))
+        len = 0;
+    exchange->sent += len;
+    if (len == 0 || !exchange->chunked_out) {
+        peri_conn_send(conn, bytes, len);
+        return exchange->conn != NULL;
+    }
+    peri_buf_addf(out, "%zx\r\n", len);
+    if (len > STREAM_COPY_LIMIT) { /* leaves from where it is */
+        peri_conn_send(conn, bytes, len);
+        if (exchange->conn == NULL)
+            return false;
+        out = peri_conn_out(conn);
+    } else {
+        peri_buf_add(out, bytes, len);
+    }
+    peri_buf_add_lit(out, "\r\n");
+    peri_conn_send(conn, NULL, 0);
+    return exchange->conn != NULL;
+}
+
+static int on_stream_end(lua_State *L, int status, lua_KContext context)
+{
+    struct peri_exchange *exchange = (struct peri_exchange *) context;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        peri_answer_error(L, exchange);
+        return 0;
+    }
+    if (exchange->conn == NULL)
+        return 0;
+    if (exchange->status == 0 && !peri_exchange_stream_write(L, exchange, PERI_RESULT_INDEX, "", 0))
+        return 0;
+    exchange->answered = true;
+    exchange->body_mode = PERI_BODY_DROPPED;
+    if (exchange->chunked_out && exchange->request.method != HTTP_HEAD)
+        peri_buf_add_lit(peri_conn_out(exchange->conn), "0\r\n\r\n");
+    peri_conn_send(exchange->conn, NULL, 0);
+    return 0;
+}
+
+void peri_exchange_on_drain(struct peri_exchange *exchange)
+{
+    struct peri_exchange_op *op = exchange->waits_drain;
+    if (op == NULL)
+        return;
+    exchange->waits_drain = NULL;
+    peri_op_done(&op->op);
+}
+
+int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange)
+{
+    struct peri_exchange_op *op = peri_op_new(L, sizeof(*op));
+    if (exchange->waits_drain != NULL)
+        return luaL_error(L, "two tasks write to one stream");
+    op->exchange = exchange;
+    exchange->waits_drain = op;
+    return peri_op_await(L, &op->op);
+}

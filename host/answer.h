@@ -1,0 +1,53 @@
+/* Writes what an exchange answers: results of handlers, errors, streams, and what C answers by
+ * itself. Functions that take a lua_State run in the exchange's task and may raise for want of
+ * memory. */
+#ifndef PERI_ANSWER_H
+#define PERI_ANSWER_H
+
+#include "buf.h"
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct peri_exchange;
+
+/* A whole answer. */
+struct peri_answer {
+    unsigned status;
+    const char *type; /* content type; NULL for none */
+    size_t type_len;
+    int headers;       /* index of an array of {name, value} pairs, or 0 */
+    const char *lines; /* header lines made by C, each with its CRLF; may be NULL */
+    const char *body;
+    size_t body_len;
+};
+
+/* Sends it, once for each exchange: later answers are dropped. Returns 0, or -1 with a message
+ * pushed and nothing sent when a header is not sound. L may be NULL when there are no Lua headers.
+ */
+int peri_answer_send(lua_State *L, struct peri_exchange *exchange,
+                     const struct peri_answer *answer);
+
+/* The answers that C gives by itself have FastAPI's shape: {"detail":"Not Found"}. */
+void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines);
+
+/* The handler failed: 500, or a cut connection when the head is already out. */
+void peri_answer_fail(struct peri_exchange *exchange);
+
+/* Answers with the handler's result on top of the stack: any JSON value, or an explicit response.
+ * May park the task to stream, so it must be the last call of a continuation. */
+int peri_answer_result(lua_State *L, struct peri_exchange *exchange);
+
+/* Answers with the error on top of the stack: an HTTP error, or a 500 and a traceback in the log.
+ */
+void peri_answer_error(lua_State *L, struct peri_exchange *exchange);
+
+/* Where the task of an exchange keeps things on its stack. */
+enum peri_task_index {
+    PERI_TRACEBACK_INDEX = 1,
+    PERI_REQUEST_INDEX, /* nil for a handler without a parameter */
+    PERI_RESULT_INDEX,
+};
+
+#endif

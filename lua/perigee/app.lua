@@ -61,6 +61,8 @@ function M.new(options)
   router.init(self, "perigee.app", options, OPTIONS)
   self.webhooks = router.new()
   self.overrides = {}
+  self.start_hooks = {}
+  self.stop_hooks = {}
   return self
 end
 
@@ -100,6 +102,7 @@ local function enter(outer, options, deps, middlewares)
     middlewares = concat(outer.middlewares, middlewares),
     error_handlers = outer.error_handlers,
     depth = outer.depth + 1,
+    mounted_at = outer.mounted_at,
   }
   for _, name in ipairs({ "deprecated", "hidden", "callbacks", "produces" }) do
     inner[name] = outer[name]
@@ -138,11 +141,16 @@ local function words_of(method, path)
   return method:lower() .. "_" .. (words ~= "" and words or "root")
 end
 
+-- What an app calls a path of its own, wherever it is mounted.
+local function own_path(context, path)
+  return path:sub(#(context.mounted_at or "") + 1)
+end
+
 -- The ids by which the document knows an operation, one for each of its methods.
 local function make_ids(self, operation, given)
   local ids = {}
   for i, method in ipairs(operation.methods) do
-    local id = openapi.unique_id(operation.given_name, operation.path, method)
+    local id = openapi.unique_id(operation.given_name, operation.own_path, method)
     if self.config.operation_id then
       id = self.config.operation_id(operation, method)
     end
@@ -164,8 +172,9 @@ local function describe(self, entry, context)
     what = entry.what,
     methods = entry.methods,
     path = path,
+    own_path = own_path(context, path),
     given_name = given_name,
-    name = given_name or words_of(entry.methods[1], path),
+    name = given_name or words_of(entry.methods[1], own_path(context, path)),
     tags = shared.tags,
     summary = options.summary,
     description = options.description,
@@ -374,8 +383,7 @@ end
 
 -- Builds an app at a place: the root, or where it is mounted. Appends to `built`.
 local function build_at(self, outer, mounted_at, built, singletons)
-  local context = enter_router(outer, self)
-  context.mounted_at = mounted_at
+  local context = enter_router(union(outer, { mounted_at = mounted_at }), self)
   local operations, taken = {}, {}
   each_entry(self, context, function(entry, inside)
     if entry.kind == "app" then
@@ -419,11 +427,36 @@ function App:build()
     end,
     start = function()
       singletons:start()
+      for _, hook in ipairs(self.start_hooks) do
+        hook()
+      end
     end,
     stop = function()
+      for i = #self.stop_hooks, 1, -1 do
+        self.stop_hooks[i]()
+      end
       singletons:stop()
     end,
   }
+end
+
+local function add_hook(what, hooks, hook)
+  if type(hook) ~= "function" then
+    errors.raise("%s: a function is needed, not %s", what, type(hook))
+  end
+  hooks[#hooks + 1] = hook
+end
+
+--- Runs a function in each VM before its first request. An error there ends the start.
+---@param hook fun()
+function App:on_start(hook)
+  add_hook("app:on_start", self.start_hooks, hook)
+end
+
+--- Runs a function in each VM after its last request; the last one added comes first.
+---@param hook fun()
+function App:on_stop(hook)
+  add_hook("app:on_stop", self.stop_hooks, hook)
 end
 
 --- The OpenAPI document, for those who want to look at it: a table that openapi_url serves as JSON.
@@ -447,7 +480,7 @@ function App:document()
   if self.mounted_at ~= "" and not config.root_path then
     config = union(config, { root_path = self.mounted_at })
   end
-  local document = openapi.document(config, own, webhooks)
+  local document = openapi.document(config, self.operations, webhooks)
   source.forget()
   return self.extend and self.extend(document) or document
 end

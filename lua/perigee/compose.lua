@@ -91,18 +91,19 @@ function M.answering(handler, chain, status, schema)
       if found then
         local ok, result = xpcall(found, keep_traceback, req, unwrapped(err))
         if ok then
-          return response.of(result, errors.is_answer(err) and err.status or 500)
+          local status = errors.is_answer(err) and err.status or 500
+          return response.replace(response.of(result, status), host.response.take(req))
         end
         return handle(req, result, i + 1) -- a handler that fails is handled further out
       end
     end
-    return plain_answer(req, err)
+    return response.replace(plain_answer(req, err), host.response.take(req))
   end
 
   return function(req, invalid)
     local ok, result = xpcall(handler, keep_traceback, req, invalid)
     if ok then
-      return response.of(result, status, schema)
+      return response.merge(result, host.response.take(req), status, schema)
     end
     return handle(req, result, 1)
   end

@@ -455,9 +455,11 @@ function M.resolving(plan, handler, singletons)
   return function(req, invalid, failed)
     local kept = { lingering = setmetatable({}, Opened) }
     if plan.lingers then
-      req.response.after[#req.response.after + 1] = function()
+      local pending = req.response
+      pending.cleanups = pending.cleanups or {}
+      table.insert(pending.cleanups, function()
         local _ <close> = kept.lingering
-      end
+      end)
     end
     local opened <close> = setmetatable({}, Opened)
     kept.opened = opened

@@ -8,7 +8,8 @@ local types = require("perigee.types")
 
 local M = {}
 
--- The options that declare inputs; all are tables, types included.
+-- The options that declare inputs; types are tables, too. Without `convert_underscores` (true unless
+-- given) a header is looked up by its very name.
 M.options = {
   params = "table",
   query = "table",
@@ -17,6 +18,7 @@ M.options = {
   body = "table",
   form = "table",
   files = "table",
+  convert_underscores = "boolean",
 }
 
 ---@class perigee.InputGroup
@@ -24,6 +26,7 @@ M.options = {
 ---@field as string the key of the request under which the values are read
 ---@field fields? { name: string, type: perigee.Type }[] separate values
 ---@field model? perigee.Type the one value
+---@field convert_underscores? boolean
 
 -- In the order in which FastAPI collects errors.
 local SOURCES = {
@@ -108,7 +111,11 @@ function M.read(what, options)
     if source.key == "form" then
       groups[#groups + 1] = (options.form or options.files) and read_form(what, options) or nil
     elseif options[source.key] then
-      groups[#groups + 1] = read_group(what, source.key, source.source, options[source.key])
+      local group = read_group(what, source.key, source.source, options[source.key])
+      if group and source.key == "headers" then
+        group.convert_underscores = options.convert_underscores
+      end
+      groups[#groups + 1] = group
     end
   end
   return groups

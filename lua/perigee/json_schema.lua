@@ -353,7 +353,7 @@ local function annotate(schema, node)
     schema.examples = json.array(table.move(node.examples, 1, #node.examples, 1, {}))
   end
   if node.schema_extra then
-    ordered.merge(schema, node.schema_extra)
+    ordered.merge(schema, ordered.copy(node.schema_extra))
   end
   return schema
 end

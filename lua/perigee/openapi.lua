@@ -73,10 +73,6 @@ local function as_list(values)
   return json.array(table.move(values, 1, #values, 1, {}))
 end
 
-local function header_name(field)
-  return field.type.alias or (field.name:gsub("_", "-"))
-end
-
 local function float(bound)
   return bound + 0.0
 end
@@ -116,13 +112,13 @@ local function collect(operation)
   return collected
 end
 
-function Writer:parameter(place, field, in_model)
+function Writer:parameter(place, field, group)
   local node = field.type
   local name = node.alias or field.name
   local title = name
-  if place == "header" then
-    name = header_name(field)
-    title = in_model and title or name
+  if place == "header" and not node.alias and group.convert_underscores ~= false then
+    name = name:gsub("_", "-")
+    title = group.model and title or name
   end
   return Parameter({
     name = name,
@@ -138,11 +134,11 @@ end
 -- The parameters, in FastAPI's order of places; where two declare the same one, a required one wins.
 function Writer:parameters(collected, implicit)
   local list, at = json.array({}), {}
-  local function add(place, field, in_model)
+  local function add(place, field, group)
     if field.type.hidden then
       return
     end
-    local parameter = self:parameter(place, field, in_model)
+    local parameter = self:parameter(place, field, group)
     local key = place .. " " .. parameter.name
     if not at[key] then
       at[key] = #list + 1
@@ -155,12 +151,12 @@ function Writer:parameters(collected, implicit)
     for _, group in ipairs(collected[place]) do
       local fields = group.fields or target_of(group.model).fields
       for _, field in ipairs(fields) do
-        add(place, field, group.model ~= nil)
+        add(place, field, group)
       end
     end
     if place == "path" then
       for _, field in ipairs(implicit) do
-        add(place, field, false)
+        add(place, field)
       end
     end
   end
@@ -327,7 +323,7 @@ function Writer:operation(operation, method)
   if operation.callbacks then
     document.callbacks = ordered.map()
     for _, callback in ipairs(operation.callbacks) do
-      document.callbacks[callback.name] = { [callback.path] = self:path_item({ callback }) }
+      document.callbacks[callback.name] = { [callback.own_path] = self:path_item({ callback }) }
     end
   end
   document.responses = self:responses(operation)
@@ -348,7 +344,7 @@ function Writer:operation(operation, method)
     })
   end
   if operation.openapi then
-    ordered.merge(document, operation.openapi)
+    ordered.merge(document, ordered.copy(operation.openapi))
   end
   return document
 end
@@ -369,7 +365,7 @@ function Writer:paths(operations)
   local paths, at = ordered.map(), {}
   for _, operation in ipairs(operations) do
     if not operation.hidden then
-      local path = M.path_format(operation.path)
+      local path = M.path_format(operation.own_path)
       if not at[path] then
         at[path] = {}
         paths[path] = at[path]

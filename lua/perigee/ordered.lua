@@ -102,6 +102,7 @@ function M.copy(value)
 end
 
 --- Merges `extra` into `base`: objects key by key, lists one after the other, anything else replaced.
+--- What is taken from `extra` is taken as it is: give a copy of what shall stay as it was.
 ---@param base table
 ---@param extra table
 ---@return table base
@@ -112,13 +113,13 @@ function M.merge(base, extra)
       value = extra[tonumber(key)]
     end
     if type(old) ~= "table" or type(value) ~= "table" then
-      base[key] = M.copy(value)
+      base[key] = value
     elseif is_object(old) and is_object(value) then
       M.merge(old, value)
     elseif not is_object(old) and not is_object(value) then
       table.move(value, 1, #value, #old + 1, old)
     else
-      base[key] = M.copy(value)
+      base[key] = value
     end
   end
   return base

@@ -15,6 +15,7 @@ local json = require("perigee.json")
 ---@field json? any encoded by the host; json.null for null
 ---@field schema? userdata the compiled type that guides the encoding of `json`
 ---@field stream? fun(out: perigee.Out)
+---@field tasks? function[] what the host runs once the answer is sent
 local Response = {}
 host.response.metatable.__index = Response
 
@@ -140,6 +141,45 @@ function M.of(value, status, schema)
   return setmetatable(fields, host.response.metatable)
 end
 
+--- What `req.response` is: the part of a response that can be filled in while the result itself is a
+--- plain value, by the handler or by a dependency.
+---@return perigee.Response
+local function pending()
+  return setmetatable({}, host.response.metatable)
+end
+
+local function append(list, more)
+  return more and table.move(more, 1, #more, #(list or {}) + 1, list or {}) or list
+end
+
+--- The response that a handler's result stands for, with what was put on `req.response`.
+---@param value any
+---@param extra? perigee.Response
+---@param status? integer of a plain value
+---@param schema? userdata of a plain value
+---@return perigee.Response
+function M.merge(value, extra, status, schema)
+  local made = M.of(value, extra and extra.status or status, schema)
+  if extra then
+    made.headers = append(made.headers, extra.headers)
+    made.content_type = made.content_type or extra.content_type
+    made.tasks = append(append(made.tasks, extra.tasks), extra.cleanups)
+  end
+  return made
+end
+
+--- The same for an answer that takes the place of the handler's: only cleanup is left of the rest.
+---@param answer perigee.Response
+---@param extra? perigee.Response
+---@return perigee.Response
+function M.replace(answer, extra)
+  answer.tasks = append(answer.tasks, extra and extra.cleanups)
+  return answer
+end
+
+host.response.pending = pending
+host.response.merge = M.merge
+
 --- The first value of a header, or nil.
 ---@param name string
 ---@return string?
@@ -175,6 +215,23 @@ end
 function Response:cookie(name, value, options)
   errors.check_options("response:cookie", options or {}, cookie.options)
   return self:add("Set-Cookie", cookie.format(name, value, options))
+end
+
+--- Runs a function once the answer has been sent. What it raises is logged, nobody else hears of it.
+---@param task function
+---@param ... any its arguments
+---@return perigee.Response self
+function Response:after(task, ...)
+  if type(task) ~= "function" then
+    errors.raise("response:after: a function is needed, not %s", type(task))
+  end
+  local arguments = table.pack(...)
+  self.tasks = self.tasks or {}
+  self.tasks[#self.tasks + 1] = arguments.n == 0 and task
+    or function()
+      task(table.unpack(arguments, 1, arguments.n))
+    end
+  return self
 end
 
 --- Tells the client to forget a cookie; path and domain must be those it was set with.

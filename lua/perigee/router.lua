@@ -305,7 +305,9 @@ end
 ---@param router perigee.Router
 ---@param options? table what perigee.router takes, on top of the router's own
 function Router:include(router, options)
-  options = options or {}
+  if options == nil or type(options) == "string" then
+    options = {} -- app:include(require("users")): require returns the file's path, too
+  end
   if type(router) ~= "table" or type(router.entries) ~= "table" then
     errors.raise("app:include: a router is needed, not %s", type(router))
   end

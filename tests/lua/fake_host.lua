@@ -152,7 +152,15 @@ end
 ---@return table host with `failures`, what was logged
 function M.install()
   local host = {
-    response = { metatable = {}, http_error = {} },
+    response = {
+      metatable = {},
+      http_error = {},
+      take = function(req)
+        local pending = rawget(req, "response")
+        req.response = nil
+        return pending
+      end,
+    },
     time = { sleep = function() end },
     failures = {},
   }

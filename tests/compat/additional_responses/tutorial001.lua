@@ -1,0 +1,21 @@
+local perigee = require("perigee")
+local t = perigee.types
+
+local app = perigee.app({ title = "FastAPI" })
+
+local Item = t.model("Item", { id = t.string, value = t.string })
+local Message = t.model("Message", { message = t.string })
+
+app:get("/items/{item_id}", {
+  name = "read_item",
+  params = { item_id = t.string },
+  response = Item,
+  responses = { [404] = { model = Message } },
+}, function(req)
+  if req.params.item_id == "foo" then
+    return { id = "foo", value = "there goes my hero" }
+  end
+  return perigee.json({ message = "Item not found" }, { status = 404 })
+end)
+
+return app

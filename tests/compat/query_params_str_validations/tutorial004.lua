@@ -1,0 +1,20 @@
+local perigee = require("perigee")
+local t = perigee.types
+
+local app = perigee.app({ title = "FastAPI" })
+
+app:get("/items/", {
+  name = "read_items",
+  query = {
+    q = t.string({
+      optional = true,
+      min_length = 3,
+      max_length = 50,
+      pattern = "^fixedquery$",
+    }),
+  },
+}, function(req)
+  return { items = { { item_id = "Foo" }, { item_id = "Bar" } }, q = req.query.q }
+end)
+
+return app

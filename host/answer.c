@@ -118,10 +118,11 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct 
     return 0;
 }
 
-void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines)
+static void send_detail(struct peri_exchange *exchange, unsigned status, const char *detail,
+                        const char *lines)
 {
-    char body[96];
-    int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", peri_status_text(status));
+    char body[256];
+    int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", detail);
     peri_answer_send(NULL, exchange,
                      &(struct peri_answer){.status = status,
                                            .type = JSON_TYPE,
@@ -129,6 +130,16 @@ void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const c
                                            .lines = lines,
                                            .body = body,
                                            .body_len = (size_t) len});
+}
+
+void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines)
+{
+    send_detail(exchange, status, peri_status_text(status), lines);
+}
+
+void peri_answer_text_detail(struct peri_exchange *exchange, unsigned status, const char *detail)
+{
+    send_detail(exchange, status, detail, NULL);
 }
 
 void peri_answer_fail(struct peri_exchange *exchange)
@@ -158,8 +169,9 @@ static void send_or_fail(lua_State *L, struct peri_exchange *exchange,
     peri_answer_fail(exchange);
 }
 
-/* Answers with the value at the top of the stack as JSON. */
-static void answer_json(lua_State *L, struct peri_exchange *exchange, struct peri_answer answer)
+/* Answers with the value at `index` as JSON, guided by the compiled type at `program`; 0: by none. */
+static void answer_json(lua_State *L, struct peri_exchange *exchange, int index, int program,
+                        struct peri_answer answer)
 {
     struct peri_buf *body = &exchange->loop->body;
     body->len = 0;
@@ -167,7 +179,9 @@ static void answer_json(lua_State *L, struct peri_exchange *exchange, struct per
         answer.type = JSON_TYPE;
         answer.type_len = sizeof(JSON_TYPE) - 1;
     }
-    if (peri_json_encode(L, -1, body) != 0) {
+    int rc = program != 0 ? peri_schema_encode(L, index, program, body)
+                          : peri_json_encode(L, index, body);
+    if (rc != 0) {
         peri_exchange_log(exchange, "the result cannot be sent: %s", lua_tostring(L, -1));
         peri_answer_fail(exchange);
         return;
@@ -176,6 +190,17 @@ static void answer_json(lua_State *L, struct peri_exchange *exchange, struct per
     answer.body_len = body->len;
     send_or_fail(L, exchange, &answer);
     peri_buf_reset(body, SCRATCH_KEPT);
+}
+
+void peri_answer_invalid(struct peri_exchange *exchange)
+{
+    struct peri_answer answer = {
+        .status = 422,
+        .type = JSON_TYPE,
+        .type_len = sizeof(JSON_TYPE) - 1,
+    };
+    answer.body = peri_result_errors(exchange->loop->result, &answer.body_len);
+    peri_answer_send(NULL, exchange, &answer);
 }
 
 static int on_stream_end(lua_State *L, int status, lua_KContext context);
@@ -242,51 +267,108 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
         return on_stream_end(L, rc, (lua_KContext) exchange);
     }
     lua_getfield(L, response, "json");
-    if (!lua_isnil(L, -1))
-        answer_json(L, exchange, answer);
-    else
+    if (lua_isnil(L, -1)) {
         send_or_fail(L, exchange, &answer);
+        return 0;
+    }
+    lua_getfield(L, response, "schema");
+    bool typed = peri_schema_program(L, -1) != NULL;
+    int value = lua_gettop(L) - 1;
+    answer_json(L, exchange, value, typed ? value + 1 : 0, answer);
     return 0;
+}
+
+/* Keeps the functions that are to run behind the answer: field `key` of the table at `index`. */
+static void keep_after(lua_State *L, struct peri_exchange *exchange, int index, const char *key)
+{
+    lua_getfield(L, index, key);
+    if (lua_istable(L, -1) && exchange->after == 0)
+        exchange->after = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
 }
 
 int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
 {
+    const struct peri_operation *operation = exchange->operation;
     if (exchange->conn == NULL)
         return 0;
-    if (peri_is_response(L, -1))
+    bool pending = peri_request_take(L, PERI_REQUEST_INDEX, "response");
+    if (pending) { /* merge(result, pending, status, program) */
+        lua_pushinteger(L, operation != NULL ? operation->status : 200);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, operation != NULL ? operation->response_ref : LUA_REFNIL);
+        peri_response_call(L, "merge", 4, 1);
+    }
+    if (peri_is_response(L, -1)) {
+        keep_after(L, exchange, -1, "tasks");
         return answer_response(L, exchange);
-    answer_json(L, exchange, (struct peri_answer){.status = exchange->operation->status});
+    }
+    struct peri_answer answer = {.status = operation->status};
+    int value = lua_gettop(L);
+    bool typed = operation->response_ref != LUA_NOREF;
+    if (typed)
+        lua_rawgeti(L, LUA_REGISTRYINDEX, operation->response_ref);
+    answer_json(L, exchange, value, typed ? value + 1 : 0, answer);
     return 0;
+}
+
+/* An HTTP error: {"detail": ...}. */
+static void answer_http_error(lua_State *L, struct peri_exchange *exchange)
+{
+    int error = lua_gettop(L);
+    struct peri_answer answer = {.status = status_of(L, error, 500)};
+    if (answer.status == 0) {
+        peri_exchange_log(exchange, "an HTTP error needs a status from 200 to 999");
+        peri_answer_fail(exchange);
+        return;
+    }
+    answer.headers = headers_of(L, error);
+    lua_createtable(L, 0, 1);
+    lua_getfield(L, error, "detail");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushstring(L, peri_status_text(answer.status));
+    }
+    lua_setfield(L, -2, "detail");
+    answer_json(L, exchange, lua_gettop(L), 0, answer);
+}
+
+/* An error that brings its answer along: the framework's validation error. */
+static bool answer_prepared(lua_State *L, struct peri_exchange *exchange)
+{
+    if (!lua_istable(L, -1))
+        return false;
+    int error = lua_gettop(L);
+    lua_pushliteral(L, "body");
+    lua_rawget(L, error);
+    lua_pushliteral(L, "status");
+    lua_rawget(L, error);
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isinteger(L, -1)) {
+        lua_settop(L, error);
+        return false;
+    }
+    struct peri_answer answer = {.type = JSON_TYPE, .type_len = sizeof(JSON_TYPE) - 1};
+    answer.status = (unsigned) lua_tointeger(L, -1);
+    answer.body = lua_tolstring(L, -2, &answer.body_len);
+    send_or_fail(L, exchange, &answer);
+    return true;
 }
 
 void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
 {
-    if (peri_is_cancelled(L, -1)) {
-        peri_answer_fail(exchange); /* whoever cancelled has answered, or nobody is there to read */
-        return;
+    int error = lua_gettop(L);
+    if (peri_request_take(L, PERI_REQUEST_INDEX, "response"))
+        keep_after(L, exchange, -1, "cleanups"); /* what was opened is closed, come what may */
+    lua_settop(L, error);
+
+    if (peri_is_cancelled(L, error)) { /* whoever cancelled has answered, or nobody is there */
+        peri_answer_fail(exchange);
+    } else if (exchange->status == 0 && peri_is_http_error(L, error)) {
+        answer_http_error(L, exchange);
+    } else if (exchange->status != 0 || !answer_prepared(L, exchange)) {
+        peri_exchange_log(exchange, "%s", luaL_tolstring(L, error, NULL));
+        peri_answer_fail(exchange);
     }
-    if (exchange->status == 0 && peri_is_http_error(L, -1)) {
-        int error = lua_gettop(L);
-        struct peri_answer answer = {.status = status_of(L, error, 500)};
-        if (answer.status == 0) {
-            peri_exchange_log(exchange, "an HTTP error needs a status from 200 to 999");
-            peri_answer_fail(exchange);
-            return;
-        }
-        answer.headers = headers_of(L, error);
-        lua_createtable(L, 0, 1);
-        lua_getfield(L, error, "detail");
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            lua_pushstring(L, peri_status_text(answer.status));
-        }
-        lua_setfield(L, -2, "detail");
-        answer_json(L, exchange, answer);
-        return;
-    }
-    const char *text = luaL_tolstring(L, -1, NULL);
-    peri_exchange_log(exchange, "%s", text);
-    peri_answer_fail(exchange);
 }
 
 /* --- streamed answers --------------------------------------------------------------------------

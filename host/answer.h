@@ -32,6 +32,12 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange,
 /* The answers that C gives by itself have FastAPI's shape: {"detail":"Not Found"}. */
 void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines);
 
+/* The same with a text of its own, which needs no escaping. */
+void peri_answer_text_detail(struct peri_exchange *exchange, unsigned status, const char *detail);
+
+/* The client's input is not valid: 422 with the errors of the loop's result. */
+void peri_answer_invalid(struct peri_exchange *exchange);
+
 /* The handler failed: 500, or a cut connection when the head is already out. */
 void peri_answer_fail(struct peri_exchange *exchange);
 

@@ -112,6 +112,19 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
     if (operation->path == NULL || operation->handler == LUA_NOREF)
         luaL_error(L, "an operation needs a path and a handler function");
     operation->takes_request = takes_argument(L, operation->handler);
+    lua_getfield(L, -1, "sees_invalid");
+    operation->sees_invalid = lua_toboolean(L, -1);
+    lua_getfield(L, -2, "inputs");
+    operation->inputs = peri_schema_inputs(L, -1);
+    operation->uses = operation->inputs != NULL ? peri_inputs_uses(operation->inputs) : 0;
+    operation->inputs_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, -2, "response");
+    operation->response_ref = LUA_NOREF;
+    if (peri_schema_program(L, -1) != NULL)
+        operation->response_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
+    lua_pop(L, 1);
 
     uint64_t methods = 0;
     luaL_checktype(L, -1, LUA_TTABLE);
@@ -135,11 +148,13 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
 void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config)
 {
     luaL_checktype(L, -1, LUA_TTABLE);
-    app->fallback = LUA_NOREF;
+    app->fallback = app->start = app->stop = LUA_NOREF;
     app->router = peri_router_new();
     read_limits(L, app, config);
     app->title = text_field(L, "title");
     app->fallback = function_field(L, "fallback");
+    app->start = function_field(L, "start");
+    app->stop = function_field(L, "stop");
 
     lua_getfield(L, -1, "operations");
     luaL_checktype(L, -1, LUA_TTABLE);

@@ -6,6 +6,7 @@
 #include "buf.h"
 #include "config.h"
 #include "router.h"
+#include "schema.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -15,6 +16,11 @@ struct peri_operation {
     int handler;        /* registry reference of a function (req) -> result */
     uint16_t status;    /* of a plain returned value */
     bool takes_request; /* false: the handler has no parameter, so no request object is made */
+    bool sees_invalid;  /* the handler is called with (req, errors, failed) for invalid input, too */
+    unsigned uses;      /* enum peri_inputs_uses */
+    struct peri_inputs *inputs; /* NULL: nothing is declared */
+    int inputs_ref;
+    int response_ref; /* LUA_NOREF: results are written as they are */
     uint64_t max_body_bytes;
     char *path;   /* as declared, for logs */
     char *source; /* file:line of the declaration; may be NULL */
@@ -24,7 +30,9 @@ struct peri_app {
     struct peri_router *router; /* its values are struct peri_operation */
     struct peri_operation *operations;
     size_t operation_count;
-    int fallback; /* registry reference, or LUA_NOREF: answers made by C pass through it */
+    int fallback; /* registry references, or LUA_NOREF: answers made by C pass through this one */
+    int start;    /* called before the first request */
+    int stop;     /* called after the last one */
     struct peri_limits limits; /* defaults, the app's options, the flags: in this order */
     char *title;
 };

@@ -196,26 +196,126 @@ static int on_handler_end(lua_State *L, int status, lua_KContext context)
     return peri_answer_result(L, exchange);
 }
 
+/* Makes Lua values of the declared inputs, on the request at PERI_REQUEST_INDEX, and runs the checks
+ * that are Lua. */
+static void push_inputs(lua_State *L, struct peri_exchange *exchange)
+{
+    const struct peri_operation *operation = exchange->operation;
+    int values = peri_request_values(L, PERI_REQUEST_INDEX, 4);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, operation->inputs_ref);
+    if (peri_inputs_push(L, values + 1, exchange->loop->result, values) != PERI_VALID)
+        exchange->invalid = true;
+    lua_settop(L, PERI_REQUEST_INDEX);
+}
+
+/* What is called: the handler, or for a refusal the app's middleware around it. Pushes function and
+ * arguments; returns how many these are. */
+static int push_call(lua_State *L, struct peri_exchange *exchange)
+{
+    const struct peri_operation *operation = exchange->operation;
+    if (operation == NULL) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->loop->vm.app.fallback);
+        lua_pushvalue(L, PERI_REQUEST_INDEX);
+        peri_refusal_push(L, exchange);
+        return 2;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, operation->handler);
+    if (!operation->takes_request)
+        return 0;
+    lua_pushvalue(L, PERI_REQUEST_INDEX);
+    if (!exchange->invalid)
+        return 1;
+    size_t len = 0;
+    const char *errors = peri_result_errors(exchange->loop->result, &len);
+    lua_pushlstring(L, errors, len);
+    peri_result_push_failed(L, operation->inputs, exchange->loop->result);
+    return 3;
+}
+
 /* The body of a request's task. Its frame keeps the request object alive, so that the exchange can
- * empty the box when it ends. */
+ * empty the box when it ends. Until the handler runs nothing waits: the request's bytes and the loop's
+ * result are still in place. */
 static int exchange_main(lua_State *L)
 {
     struct peri_exchange *exchange = lua_touserdata(L, 1);
+    const struct peri_operation *operation = exchange->operation;
     exchange->task = peri_task_current(L);
     lua_settop(L, 0);
     lua_pushcfunction(L, peri_traceback);
-    bool takes_request = exchange->operation->takes_request;
-    if (takes_request)
+    if (operation == NULL || operation->takes_request || (operation->uses & PERI_USES_CHECKS))
         exchange->box = peri_request_push(L, exchange);
     else
         lua_pushnil(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->operation->handler);
-    if (takes_request)
-        lua_pushvalue(L, PERI_REQUEST_INDEX);
-    int status = lua_pcallk(L, takes_request, 1, PERI_TRACEBACK_INDEX, (lua_KContext) exchange,
+    if (operation != NULL && operation->inputs != NULL && exchange->box != NULL) {
+        push_inputs(L, exchange);
+        if (exchange->invalid && !operation->sees_invalid) {
+            peri_answer_invalid(exchange);
+            return 0;
+        }
+    }
+    int arguments = push_call(L, exchange);
+    int status = lua_pcallk(L, arguments, 1, PERI_TRACEBACK_INDEX, (lua_KContext) exchange,
                             on_handler_end);
     return on_handler_end(L, status, (lua_KContext) exchange);
 }
+
+/* --- behind the answer ------------------------------------------------------------------------- */
+
+/* Functions that run once the answer is out, one after the other, in a task of their own. */
+struct after {
+    struct peri_loop *loop;
+    int functions; /* registry reference of an array */
+};
+
+static int after_main(lua_State *L);
+
+static int after_next(lua_State *L, int status, lua_KContext next)
+{
+    if (status != LUA_OK && status != LUA_YIELD && !peri_is_cancelled(L, -1))
+        peri_log_error("a function behind an answer failed: %s", luaL_tolstring(L, -1, NULL));
+    lua_settop(L, 2);
+    while (lua_rawgeti(L, 2, (lua_Integer) next) == LUA_TFUNCTION) {
+        next++;
+        status = lua_pcallk(L, 0, 0, 1, next, after_next);
+        if (status != LUA_OK && !peri_is_cancelled(L, -1))
+            peri_log_error("a function behind an answer failed: %s", luaL_tolstring(L, -1, NULL));
+        lua_settop(L, 2);
+    }
+    return 0;
+}
+
+static int after_main(lua_State *L)
+{
+    struct after *after = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    lua_pushcfunction(L, peri_traceback);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, after->functions);
+    return after_next(L, LUA_OK, 1);
+}
+
+static void on_after_ended(struct peri_task *task, void *owner, bool failed)
+{
+    struct after *after = owner;
+    if (failed)
+        peri_log_error("the functions behind an answer failed: %s", lua_tostring(task->L, -1));
+    luaL_unref(after->loop->vm.L, LUA_REGISTRYINDEX, after->functions);
+    peri_loop_task_ended(after->loop);
+    free(after);
+}
+
+static void start_after(struct peri_exchange *exchange)
+{
+    struct after *after = malloc(sizeof(*after));
+    if (after == NULL) {
+        fputs("perigee: out of memory (a task)\n", stderr);
+        abort();
+    }
+    *after = (struct after){exchange->loop, exchange->after};
+    exchange->after = 0;
+    peri_task_start(&exchange->loop->vm.tasks, after_main, after, on_after_ended);
+}
+
+/* --- the task's end ---------------------------------------------------------------------------- */
 
 static void on_task_ended(struct peri_task *task, void *owner, bool failed)
 {
@@ -232,7 +332,11 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
         peri_exchange_log(exchange, "%s", text != NULL ? text : "the task failed");
         peri_answer_fail(exchange);
     }
+    if (exchange->after != 0)
+        start_after(exchange);
+    struct peri_loop *loop = exchange->loop;
     end_if_over(exchange);
+    peri_loop_task_ended(loop);
 }
 
 /* Makes the exchange independent of the bytes being fed. */
@@ -257,13 +361,46 @@ static void persist(struct peri_exchange *exchange)
     }
 }
 
+/* Holds the declared inputs against what came. Returns false when that is the answer: invalid input does
+ * not enter Lua unless the app has Lua that must see it. */
+static bool validate(struct peri_exchange *exchange)
+{
+    struct peri_loop *loop = exchange->loop;
+    const struct peri_operation *operation = exchange->operation;
+    struct peri_sources sources;
+    peri_gather_sources(&loop->gather, &exchange->request, &exchange->match, operation->uses,
+                        &sources);
+    sources.body = exchange->body_at;
+    sources.body_len = exchange->body_len;
+    switch (peri_inputs_validate(operation->inputs, &sources,
+                                 (unsigned) loop->vm.app.limits.max_json_depth, loop->result)) {
+    case PERI_VALID:
+        return true;
+    case PERI_INVALID:
+        exchange->invalid = true;
+        if (operation->sees_invalid)
+            return true;
+        peri_answer_invalid(exchange);
+        break;
+    case PERI_BAD_BODY:
+        peri_answer_text_detail(exchange, 400, "There was an error parsing the body");
+        break;
+    }
+    return false;
+}
+
 /* Starts what answers the request; `exchange` may be over afterwards. */
 static void run(struct peri_exchange *exchange)
 {
     struct peri_loop *loop = exchange->loop;
+    const struct peri_operation *operation = exchange->operation;
     exchange->started = true;
-    if (exchange->refusal != 0) {
+    if (operation == NULL && loop->vm.app.fallback == LUA_NOREF) {
         peri_refusal_send(exchange);
+        end_if_over(exchange);
+        return;
+    }
+    if (operation != NULL && operation->inputs != NULL && !validate(exchange)) {
         end_if_over(exchange);
         return;
     }
@@ -386,6 +523,17 @@ static void watch(struct peri_exchange *exchange)
         exchange->conn->read_due = 0; /* it is us who make the client wait */
 }
 
+/* Whether a declared body has to be there before anything can start. */
+static bool needs_body(struct peri_exchange *exchange)
+{
+    if (exchange->operation == NULL ||
+        !(exchange->operation->uses & (PERI_USES_BODY | PERI_USES_FORM)))
+        return false;
+    if (exchange->body_mode == PERI_BODY_UNCLAIMED)
+        peri_exchange_claim_body(exchange, PERI_BODY_WHOLE);
+    return true;
+}
+
 size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, size_t len)
 {
     struct peri_conn *conn = exchange->conn;
@@ -425,11 +573,11 @@ size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, siz
         if (conn->exchange != exchange)
             return consumed;
     }
-    if (!exchange->started)
+    if (!exchange->started && (exchange->complete || !needs_body(exchange)))
         run(exchange);
     else if (exchange->task != NULL)
         wake_body(exchange);
-    else
+    else if (exchange->started)
         end_if_over(exchange);
     return consumed;
 }

@@ -62,6 +62,7 @@ struct peri_exchange {
 
     union peri_address peer; /* the client, also when it has gone */
     uint64_t started_ns;     /* 0 while nobody logs */
+    int after;               /* registry reference of functions to run behind the answer; 0: none */
     uint64_t sent;           /* bytes of body sent */
     uint64_t id;             /* 0 until somebody asks */
     uint64_t body_since;     /* uv_now() when the client began to be timed */
@@ -77,6 +78,7 @@ struct peri_exchange {
     bool in_place; /* body_at points into the bytes being fed */
     bool said_continue;
     bool complete; /* the whole message has arrived */
+    bool invalid;       /* declared inputs are not valid; the loop's result says why */
 };
 
 /* Takes an exchange from the loop's pool. */

@@ -166,6 +166,7 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     peri_list_init(&loop->free_exchanges);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
     loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
+    loop->result = peri_result_new();
 
     int rc = uv_loop_init(&loop->uv);
     if (rc == 0 && loop->read_buffer != NULL) {
@@ -221,6 +222,8 @@ int peri_loop_close(struct peri_loop *loop)
     peri_exchange_free_pool(loop);
     peri_buf_deinit(&loop->out);
     peri_buf_deinit(&loop->body);
+    peri_gather_deinit(&loop->gather);
+    peri_result_free(loop->result);
     free(loop->read_buffer);
     pthread_mutex_destroy(&loop->inbox_mutex);
     return uv_loop_close(&loop->uv);

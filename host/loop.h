@@ -11,6 +11,7 @@
 #include "http.h"
 #include "listener.h"
 #include "response.h"
+#include "sources.h"
 #include "vm.h"
 
 #include <pthread.h>
@@ -43,6 +44,8 @@ struct peri_loop {
     struct peri_buf out;        /* answers of one connection, until its turn ends */
     struct peri_conn *out_conn; /* whose they are; NULL when `out` is empty */
     struct peri_buf body;       /* scratch: the JSON text of one answer */
+    struct peri_gather gather;  /* scratch: the inputs of one request */
+    struct peri_result *result; /* scratch: what their validation gave */
     char *read_buffer;
     bool stopping;
 

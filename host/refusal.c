@@ -1,6 +1,7 @@
 #include "refusal.h"
 
 #include "answer.h"
+#include "api/api.h"
 #include "exchange.h"
 #include "loop.h"
 
@@ -49,55 +50,95 @@ uint16_t peri_refusal_or_match(struct peri_exchange *exchange, const char *path,
     return 404;
 }
 
-/* `allow: GET, HEAD` with what the methods imply. */
-static void add_allow(struct peri_buf *lines, uint64_t methods)
+static void add_allow(struct peri_buf *value, uint64_t methods)
 {
     if (methods & PERI_METHOD_BIT(HTTP_GET))
         methods |= PERI_METHOD_BIT(HTTP_HEAD);
     methods |= PERI_METHOD_BIT(HTTP_OPTIONS);
-    const char *separator = "allow: ";
     for (unsigned method = 0; method < 64; method++) {
-        if (!(methods & PERI_METHOD_BIT(method)))
-            continue;
-        peri_buf_add_str(lines, separator);
-        peri_buf_add_str(lines, llhttp_method_name((llhttp_method_t) method));
-        separator = ", ";
+        if (methods & PERI_METHOD_BIT(method))
+            peri_buf_addf(value, "%s%s", value->len > 0 ? ", " : "",
+                          llhttp_method_name((llhttp_method_t) method));
     }
-    peri_buf_add_lit(lines, "\r\n");
 }
 
-/* The path as the client wrote it, with the slash changed: relative, so it is right behind proxies.
- */
-static void add_location(struct peri_buf *lines, const struct peri_request *request)
+/* The path as the client wrote it, with the slash changed: relative, so it is right behind proxies. */
+static void add_location(struct peri_buf *value, const struct peri_request *request)
 {
     size_t len = request->path.len;
     const char *path = peri_request_at(request, request->path);
-    peri_buf_add_lit(lines, "location: ");
     if (path[len - 1] == '/')
-        peri_buf_add(lines, path, len - 1);
+        peri_buf_add(value, path, len - 1);
     else
-        peri_buf_addf(lines, "%.*s/", (int) len, path);
-    if (request->query.len > 0)
-        peri_buf_addf(lines, "?%.*s", (int) request->query.len,
-                      peri_request_at(request, request->query));
-    peri_buf_add_lit(lines, "\r\n");
+        peri_buf_addf(value, "%.*s/", (int) len, path);
+    const char *query = path + len; /* with its '?', though nothing may stand behind it */
+    const char *end = peri_request_at(request, request->target) + request->target.len;
+    peri_buf_add(value, query, (size_t) (end - query));
+}
+
+/* The header that goes with the refusal: its name, or NULL; the value is appended. */
+static const char *add_header(struct peri_buf *value, struct peri_exchange *exchange)
+{
+    switch (exchange->refusal) {
+    case 204:
+    case 405:
+        add_allow(value, exchange->match.methods);
+        return "allow";
+    case 307:
+        add_location(value, &exchange->request);
+        return "location";
+    default:
+        return NULL;
+    }
+}
+
+static bool has_detail(unsigned status)
+{
+    return status != 307 && status != 204;
+}
+
+void peri_refusal_push(lua_State *L, struct peri_exchange *exchange)
+{
+    unsigned status = exchange->refusal;
+    struct peri_buf value = {0};
+    const char *name = add_header(&value, exchange);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, status);
+    lua_setfield(L, -2, "status");
+    lua_createtable(L, 1, 0);
+    if (name != NULL) {
+        lua_createtable(L, 2, 0);
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, 1);
+        lua_pushlstring(L, value.data, value.len);
+        lua_rawseti(L, -2, 2);
+        lua_rawseti(L, -2, 1);
+    }
+    lua_setfield(L, -2, "headers");
+    peri_buf_deinit(&value);
+    if (has_detail(status)) {
+        lua_createtable(L, 0, 1);
+        lua_pushstring(L, peri_status_text(status));
+        lua_setfield(L, -2, "detail");
+        lua_setfield(L, -2, "json");
+    }
+    peri_response_mark(L);
 }
 
 void peri_refusal_send(struct peri_exchange *exchange)
 {
-    struct peri_buf lines = {0};
     unsigned status = exchange->refusal;
-    if (status == 405 || status == 204)
-        add_allow(&lines, exchange->match.methods);
-    else if (status == 307)
-        add_location(&lines, &exchange->request);
-    if (lines.len > 0)
-        peri_buf_add_byte(&lines, '\0');
-
-    if (status == 307 || status == 204)
+    struct peri_buf value = {0};
+    struct peri_buf lines = {0};
+    const char *name = add_header(&value, exchange);
+    if (name != NULL)
+        peri_buf_addf(&lines, "%s: %.*s\r\n", name, (int) value.len, value.data);
+    peri_buf_add_byte(&lines, '\0');
+    if (has_detail(status))
+        peri_answer_detail(exchange, status, lines.data);
+    else
         peri_answer_send(NULL, exchange,
                          &(struct peri_answer){.status = status, .lines = lines.data});
-    else
-        peri_answer_detail(exchange, status, lines.data);
+    peri_buf_deinit(&value);
     peri_buf_deinit(&lines);
 }

@@ -5,6 +5,8 @@
 #include "schema_string.h"
 
 #include <lauxlib.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* One step on the way from the root to the node under work. */
@@ -58,7 +60,7 @@ static void *take(struct compiler *c, size_t size)
     return memory;
 }
 
-/* ---------------------------------------------------------------------- reading Lua tables --- */
+/* ---------------------------------------------------- reading Lua tables --- */
 
 static void push_place(luaL_Buffer *text, const struct place *place)
 {
@@ -156,8 +158,7 @@ static int keep_lua(struct compiler *c)
     return c->lua_count;
 }
 
-/* ------------------------------------------------------------------------------------ scalars ---
- */
+/* --------------------------------------------------------------- scalars --- */
 
 static struct peri_type *compile(struct compiler *c, int node, const struct scope *scope);
 
@@ -346,34 +347,7 @@ static void compile_url(struct compiler *c, int node, const struct scope *scope,
     lua_pop(c->L, 1);
 }
 
-/* ---------------------------------------------------------------------------------- constants ---
- */
-
-/* As Python's repr() shows a string: in single quotes, unless only they occur inside. */
-static void print_repr(struct peri_buf *out, struct peri_text text)
-{
-    bool single = memchr(text.data, '\'', text.len) != NULL;
-    bool twice = memchr(text.data, '"', text.len) != NULL;
-    char quote = single && !twice ? '"' : '\'';
-    peri_buf_add_byte(out, quote);
-    for (uint32_t i = 0; i < text.len; i++) {
-        unsigned char byte = (unsigned char) text.data[i];
-        if (byte == '\n')
-            peri_buf_add_lit(out, "\\n");
-        else if (byte == '\r')
-            peri_buf_add_lit(out, "\\r");
-        else if (byte == '\t')
-            peri_buf_add_lit(out, "\\t");
-        else if (byte < ' ' || byte == 0x7F)
-            peri_buf_addf(out, "\\x%02x", byte);
-        else {
-            if (byte == '\\' || byte == (unsigned char) quote)
-                peri_buf_add_byte(out, '\\');
-            peri_buf_add_byte(out, (char) byte);
-        }
-    }
-    peri_buf_add_byte(out, quote);
-}
+/* ------------------------------------------------------------- constants --- */
 
 static void print_constant(struct peri_buf *out, const struct peri_constant *constant)
 {
@@ -391,7 +365,7 @@ static void print_constant(struct peri_buf *out, const struct peri_constant *con
         peri_buf_add_int(out, constant->integer);
         break;
     default:
-        print_repr(out, constant->text);
+        peri_repr_text(out, constant->text);
         break;
     }
 }
@@ -457,8 +431,7 @@ static void compile_constants(struct compiler *c, int node, const struct scope *
         constants->name = (struct peri_text){"Enum", 4};
 }
 
-/* ------------------------------------------------------------------------------- collections ---
- */
+/* ----------------------------------------------------------- collections --- */
 
 /* The type of the node on top of the stack, which is popped. */
 static struct peri_type *compile_top(struct compiler *c, const struct scope *scope,
@@ -530,12 +503,66 @@ static void compile_map(struct compiler *c, int node, const struct scope *scope,
     type->map.value = compile_part(c, node, scope, "value", &any_type);
 }
 
+/* A member that adds nothing of its own to being null or a union. */
+static bool dissolves(const struct peri_type *member)
+{
+    return member->fallback == NULL && member->checks == NULL;
+}
+
+/* Whether an equal scalar type, one without options, is among the members already. */
+static bool is_repeated(const struct peri_type *const *members, uint32_t count,
+                        const struct peri_type *type)
+{
+    static const struct peri_type plain;
+    const size_t options = sizeof(*type) - offsetof(struct peri_type, string);
+    if (type->kind > PERI_KIND_IPV6 || !dissolves(type) ||
+        memcmp(&type->string, &plain.string, options) != 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (members[i]->kind == type->kind && members[i]->strict == type->strict &&
+            memcmp(&members[i]->string, &plain.string, options) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* As Python's typing: unions within unions are one union, and a null among the members, or one that
+ * may be null, makes all of it nullable. */
+static void flatten_members(struct compiler *c, struct peri_type *type,
+                            const struct peri_type **members, uint32_t count)
+{
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < count; i++)
+        total += members[i]->kind == PERI_KIND_UNION ? members[i]->any_of.count : 1;
+    const struct peri_type **flat = take(c, (total + 1) * sizeof(struct peri_type *));
+    uint32_t kept = 0;
+    bool nullable = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peri_type *member = members[i];
+        nullable = nullable || member->nullable || member->kind == PERI_KIND_NULL;
+        if (member->kind == PERI_KIND_UNION && dissolves(member)) {
+            for (uint32_t j = 0; j < member->any_of.count; j++)
+                flat[kept++] = member->any_of.members[j];
+        } else if (!(member->kind == PERI_KIND_NULL && dissolves(member)) &&
+                   !is_repeated(flat, kept, member)) {
+            flat[kept++] = member;
+        }
+    }
+    if (kept == 0) /* only nulls */
+        flat[kept++] = members[0];
+    type->any_of.members = flat;
+    type->any_of.count = kept;
+    type->nullable = type->nullable || nullable;
+}
+
 static void compile_union(struct compiler *c, int node, const struct scope *scope,
                           struct peri_type *type)
 {
     if (get(c, node, "members") != LUA_TTABLE || lua_rawlen(c->L, -1) == 0)
         fail(c, &scope->place, "members must be a list of types");
-    type->any_of.members = compile_list(c, scope, &type->any_of.count);
+    uint32_t count = 0;
+    const struct peri_type **members = compile_list(c, scope, &count);
+    flatten_members(c, type, members, count);
 }
 
 static void compile_tagged(struct compiler *c, int node, const struct scope *scope,
@@ -551,7 +578,7 @@ static void compile_tagged(struct compiler *c, int node, const struct scope *sco
     struct peri_case *cases = take(c, type->tagged.count * sizeof(*cases));
     struct peri_buf expected = {0};
     struct peri_buf shown = {0};
-    print_repr(&shown, type->tagged.tag);
+    peri_repr_text(&shown, type->tagged.tag);
     type->tagged.shown = keep_text(c, &shown);
     peri_buf_deinit(&shown);
     for (uint32_t i = 0; i < type->tagged.count; i++) {
@@ -582,8 +609,7 @@ static void compile_tagged(struct compiler *c, int node, const struct scope *sco
     peri_buf_deinit(&expected);
 }
 
-/* ------------------------------------------------------------------------------------ models ---
- */
+/* ---------------------------------------------------------------- models --- */
 
 static lua_Integer get_seq(struct compiler *c, int entry)
 {
@@ -785,8 +811,7 @@ static void compile_model(struct compiler *c, int node, const struct scope *scop
     model->metatables = keep_lua(c);
 }
 
-/* ----------------------------------------------------------------------------------- any node ---
- */
+/* -------------------------------------------------------------- any node --- */
 
 static void compile_ref(struct compiler *c, int node, const struct scope *scope,
                         struct peri_type *type)
@@ -959,8 +984,7 @@ static struct peri_type *compile(struct compiler *c, int node, const struct scop
     return type;
 }
 
-/* ------------------------------------------------------------------------------------- labels ---
- */
+/* ---------------------------------------------------------------- labels --- */
 
 static const char secret_label[] =
     "lax-or-strict[lax=json-or-python[json=function-after[SecretStr(), str],python=union["
@@ -969,6 +993,7 @@ static const char secret_label[] =
     "SecretStr(), str]]]]";
 
 static void print_label(struct peri_buf *out, const struct peri_type *type, unsigned depth);
+static void print_bare_label(struct peri_buf *out, const struct peri_type *type, unsigned depth);
 
 static void print_labels(struct peri_buf *out, const struct peri_type *const *types, uint32_t count,
                          const char *separator, unsigned depth)
@@ -1074,17 +1099,13 @@ static void print_tuple_label(struct peri_buf *out, const struct peri_type *type
     peri_buf_add_byte(out, ']');
 }
 
-/* Pydantic's name of the validator. */
-static void print_label(struct peri_buf *out, const struct peri_type *type, unsigned depth)
+/* Pydantic's name of the validator, as a member of a union bears it. */
+static void print_bare_label(struct peri_buf *out, const struct peri_type *type, unsigned depth)
 {
-    if (depth > 8) {
+    if (depth++ > 8) {
         peri_buf_add_lit(out, "...");
         return;
     }
-    depth++;
-    bool nullable = (type->nullable || type->optional) && depth > 1;
-    if (nullable)
-        peri_buf_add_lit(out, "nullable[");
     switch ((enum peri_kind) type->kind) {
     case PERI_KIND_REF:
         print_label(out, type->target, depth);
@@ -1114,7 +1135,11 @@ static void print_label(struct peri_buf *out, const struct peri_type *type, unsi
         break;
     case PERI_KIND_UNION:
         peri_buf_add_lit(out, "union[");
-        print_labels(out, type->any_of.members, type->any_of.count, ",", depth);
+        for (uint32_t i = 0; i < type->any_of.count; i++) {
+            if (i > 0)
+                peri_buf_add_byte(out, ',');
+            print_bare_label(out, type->any_of.members[i], depth);
+        }
         peri_buf_add_byte(out, ']');
         break;
     case PERI_KIND_TAGGED:
@@ -1130,12 +1155,19 @@ static void print_label(struct peri_buf *out, const struct peri_type *type, unsi
         print_scalar_label(out, type);
         break;
     }
+}
+
+static void print_label(struct peri_buf *out, const struct peri_type *type, unsigned depth)
+{
+    bool nullable = type->nullable || type->optional;
+    if (nullable)
+        peri_buf_add_lit(out, "nullable[");
+    print_bare_label(out, type, depth);
     if (nullable)
         peri_buf_add_byte(out, ']');
 }
 
-/* ------------------------------------------------------------------------- finishing a program ---
- */
+/* --------------------------------------------------- finishing a program --- */
 
 static void label_members(struct compiler *c, struct peri_type *type)
 {
@@ -1144,7 +1176,7 @@ static void label_members(struct compiler *c, struct peri_type *type)
         if (member->label.data != NULL)
             continue;
         struct peri_buf label = {0};
-        print_label(&label, member, 0);
+        print_bare_label(&label, member, 0);
         member->label = keep_text(c, &label);
         peri_buf_deinit(&label);
     }
@@ -1172,7 +1204,7 @@ static void convert_default(struct compiler *c, struct peri_type *type)
     struct peri_default *fallback = (struct peri_default *) type->fallback;
     struct peri_result *result = peri_result_push(c->L);
     struct peri_run run = {
-        .result = result, .mode = PERI_MODE_VALUE, .budget = 10000, .nil_is_null = true};
+        .result = result, .mode = PERI_MODE_VALUE, .budget = 10000, .from_lua = true};
     bool null = fallback->node->type == PERI_JSON_NULL && (type->optional || type->nullable);
     if (null)
         peri_value_add(result, type->nullable ? PERI_VALUE_NULL : PERI_VALUE_NIL);
@@ -1193,8 +1225,7 @@ static void finish(struct compiler *c)
     }
 }
 
-/* ------------------------------------------------------------------------ options of encoding ---
- */
+/* --------------------------------------------------- options of encoding --- */
 
 static const struct peri_choices *compile_choices(struct compiler *c, int table);
 
@@ -1250,8 +1281,7 @@ static void compile_options(struct compiler *c, int options)
     lua_pop(c->L, 1);
 }
 
-/* ------------------------------------------------------------------------------------ programs ---
- */
+/* -------------------------------------------------------------- programs --- */
 
 void peri_program_deinit(struct peri_program *program)
 {
@@ -1302,8 +1332,7 @@ struct peri_program *peri_program_new(lua_State *L, int node, int options)
     return program;
 }
 
-/* -------------------------------------------------------------------------------------- inputs ---
- */
+/* ---------------------------------------------------------------- inputs --- */
 
 static const struct {
     const char *name;

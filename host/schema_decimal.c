@@ -166,11 +166,12 @@ bool peri_decimal_divides(const struct peri_decimal *decimal, const struct peri_
         return false;
     if (is_zero(decimal))
         return true;
-    /* Both as whole numbers of the finer one's last place; a quotient that long is none to Python.
-     */
+    /* Both as whole numbers of the finer one's last place. Python computes with 28 digits, and
+     * takes a longer quotient for no whole number. */
     int64_t more = decimal->exponent - unit->exponent;
+    int64_t quotient_digits = (int64_t) decimal->digits.len - unit->digits.len + more;
     uint64_t divisor = 0;
-    if (more > 4300 || !scaled_unit(unit, more < 0 ? -more : 0, &divisor))
+    if (quotient_digits > 28 || !scaled_unit(unit, more < 0 ? -more : 0, &divisor))
         return false;
     unsigned __int128 rest = 0;
     for (int64_t i = 0; i < decimal->digits.len + (more > 0 ? more : 0); i++) {

@@ -42,8 +42,7 @@ static bool refuse(struct peri_buf *reason, const char *text)
     return false;
 }
 
-/* --------------------------------------------------------------------------- naming characters ---
- */
+/* ----------------------------------------------------- naming characters --- */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -89,8 +88,7 @@ static bool too_long(struct peri_buf *reason, const char *text, size_t excess)
     return false;
 }
 
-/* ----------------------------------------------------------------------------------- the parts ---
- */
+/* ------------------------------------------------------------- the parts --- */
 
 /* Index of the first of `specials` outside quotes; len when there is none. */
 static uint32_t find_special(struct peri_text text, const char *specials)

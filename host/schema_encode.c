@@ -31,12 +31,11 @@ static const struct filter whole = {NULL, NULL};
 static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
                    const struct peri_loc *loc);
 
-/* ------------------------------------------------------------------------------------- failing ---
- */
+/* --------------------------------------------------------------- failing --- */
 
 static struct peri_run start_run(struct encoder *e)
 {
-    return (struct peri_run){.result = e->scratch, .mode = PERI_MODE_VALUE, .nil_is_null = true};
+    return (struct peri_run){.result = e->scratch, .mode = PERI_MODE_VALUE, .from_lua = true};
 }
 
 static bool fail_with(struct encoder *e, const struct peri_loc *loc, int index,
@@ -89,8 +88,7 @@ static void push_message(struct encoder *e)
     lua_concat(e->L, 3);
 }
 
-/* ------------------------------------------------------------------------------------- scalars ---
- */
+/* --------------------------------------------------------------- scalars --- */
 
 /* Doubles as Pydantic's own encoder lays them out, which is not quite Python's way: 1e-05 is
  * 0.00001, and negative exponents have no leading zero. */
@@ -264,8 +262,7 @@ static bool encode_scalar(struct encoder *e, int index, const struct peri_type *
     return peri_validate_inner(&run, type, node, loc) && add_value(e, type, e->scratch->values);
 }
 
-/* --------------------------------------------------------------------------------- collections ---
- */
+/* ----------------------------------------------------------- collections --- */
 
 static struct filter filter_named(struct filter filter, const char *name, size_t len, bool *keep);
 static struct filter filter_item(struct filter filter, int64_t index, bool *keep);
@@ -442,8 +439,7 @@ static bool encode_map(struct encoder *e, int index, const struct peri_type *typ
     return true;
 }
 
-/* ------------------------------------------------------------------------------------- choices ---
- */
+/* --------------------------------------------------------------- choices --- */
 
 static const struct peri_choice *find_choice(const struct peri_choices *choices, const char *name,
                                              size_t len, int64_t index)
@@ -493,8 +489,7 @@ static struct filter filter_item(struct filter filter, int64_t index, bool *keep
     return narrow(filter, NULL, 0, index, keep);
 }
 
-/* -------------------------------------------------------------------------------------- models ---
- */
+/* ---------------------------------------------------------------- models --- */
 
 /* A model's value under work. */
 struct subject {
@@ -727,12 +722,15 @@ static bool encode_model(struct encoder *e, int index, const struct peri_type *t
     return true;
 }
 
-/* ------------------------------------------------------------------------------------ the rest ---
- */
+/* -------------------------------------------------------------- the rest --- */
 
 /* A value of no declared type, as any handler's result. */
 static bool encode_plain_value(struct encoder *e, int index, const struct peri_loc *loc)
 {
+    if (lua_type(e->L, index) == LUA_TNUMBER && !lua_isinteger(e->L, index)) {
+        add_number(e->out, lua_tonumber(e->L, index)); /* infinities and NaN become null */
+        return true;
+    }
     if (peri_json_encode(e->L, index, e->out) == 0)
         return true;
     /* Its message names the place inside the value; ours stands before it. */

@@ -197,8 +197,7 @@ bool peri_fail_text(struct peri_run *run, const struct peri_loc *loc,
     return peri_fail(run, loc, input, error, &context, 1);
 }
 
-/* ------------------------------------------------------------------------------------- input ---
- */
+/* ----------------------------------------------------------------- input --- */
 
 /* Invalid UTF-8 can only come from raw bytes and from Lua; it is shown as U+FFFD. */
 static void print_bytes(struct peri_buf *out, const char *bytes, size_t len)
@@ -292,8 +291,7 @@ void peri_input_print(struct peri_buf *out, const struct peri_json_node *node)
     }
 }
 
-/* -------------------------------------------------------------------------------------- masks ---
- */
+/* ----------------------------------------------------------------- masks --- */
 
 static void mark_model(const struct peri_model *model, const struct peri_json_node *node)
 {

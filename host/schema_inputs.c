@@ -28,7 +28,7 @@ static struct peri_arena *arena_of(struct reader *reader)
     return &reader->run.result->arena;
 }
 
-/* --------------------------------------------------------------------------- pairs as nodes --- */
+/* -------------------------------------------------------- pairs as nodes --- */
 
 static bool is_ascii(const char *bytes, size_t len)
 {
@@ -188,8 +188,7 @@ static const struct peri_json_node *read_parameter(struct reader *reader, const 
     return room;
 }
 
-/* ------------------------------------------------------------------------ validating a value ---
- */
+/* ---------------------------------------------------- validating a value --- */
 
 static bool is_required(const struct peri_type *type)
 {
@@ -225,8 +224,7 @@ static struct peri_loc source_loc(enum peri_source source)
     return (struct peri_loc){.name = name, .len = strlen(name)};
 }
 
-/* ------------------------------------------------------------------------- separate parameters ---
- */
+/* --------------------------------------------------- separate parameters --- */
 
 static void read_separate(struct reader *reader, const struct peri_group *group,
                           const struct pairs *pairs)
@@ -242,8 +240,7 @@ static void read_separate(struct reader *reader, const struct peri_group *group,
     }
 }
 
-/* ---------------------------------------------------------------------------- parameter models ---
- */
+/* ------------------------------------------------------ parameter models --- */
 
 /* Which pairs share a name, so that a hostile number of them stays cheap. */
 struct name_index {
@@ -414,8 +411,7 @@ static void read_model(struct reader *reader, const struct peri_group *group,
     validate_value(reader, group->type, build_object(reader, group, pairs, true), &loc);
 }
 
-/* ---------------------------------------------------------------------------------------- body ---
- */
+/* ------------------------------------------------------------------ body --- */
 
 static struct peri_text lower_part(const char *start, const char *end, char *room, size_t size)
 {
@@ -522,8 +518,7 @@ static void read_body(struct reader *reader, const struct peri_group *group)
     }
 }
 
-/* --------------------------------------------------------------------------------- all of them ---
- */
+/* ----------------------------------------------------------- all of them --- */
 
 static struct pairs pairs_of(const struct peri_sources *sources, enum peri_source source)
 {
@@ -599,4 +594,22 @@ int peri_inputs_group(const struct peri_inputs *inputs, const char *as)
             return (int) i;
     }
     return -1;
+}
+
+void peri_result_push_failed(lua_State *L, const struct peri_inputs *inputs,
+                             const struct peri_result *result)
+{
+    bool any = false;
+    lua_createtable(L, 0, (int) inputs->group_count);
+    for (uint32_t i = 0; i < inputs->group_count; i++) {
+        if (peri_result_group_errors(result, (int) i) == 0)
+            continue;
+        any = true;
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, inputs->groups[i].as.data);
+    }
+    if (!any) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
 }

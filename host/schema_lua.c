@@ -13,8 +13,7 @@ enum { MAX_DEPTH = 200, MAX_METATABLES = 64 };
 /* Its address is the key of the names that are set, in the metatable of a model's value. */
 static const char set_key;
 
-/* ------------------------------------------------------------------------------------ counters ---
- */
+/* -------------------------------------------------------------- counters --- */
 
 static atomic_ulong validations, rejections;
 
@@ -39,8 +38,7 @@ void peri_schema_push_stats(lua_State *L)
     set_count(L, "patterns_failed", peri_pattern_failures());
 }
 
-/* --------------------------------------------------------------------------- results on the stack
- * --- */
+/* -------------------------------------------------- results on the stack --- */
 
 #define RESULT_TYPE "perigee.schema.result"
 
@@ -74,8 +72,7 @@ void peri_result_push_errors(lua_State *L, const struct peri_result *result)
         lua_newtable(L);
 }
 
-/* ------------------------------------------------------------------------------- tapes of values
- * --- */
+/* ------------------------------------------------------- tapes of values --- */
 
 /* Which of the two a table is; an empty unmarked one is both. */
 enum shape { SHAPE_EMPTY, SHAPE_ARRAY, SHAPE_OBJECT };
@@ -105,7 +102,10 @@ static enum shape shape_of(lua_State *L, int index, uint32_t *count)
         return keys == items ? SHAPE_ARRAY : SHAPE_OBJECT;
     if (has_mark(L, index, peri_json_mark_array))
         return SHAPE_ARRAY;
-    return has_mark(L, index, peri_json_mark_object) ? SHAPE_OBJECT : SHAPE_EMPTY;
+    bool model = peri_push_set_names(L, index);
+    if (model)
+        lua_pop(L, 1);
+    return model || has_mark(L, index, peri_json_mark_object) ? SHAPE_OBJECT : SHAPE_EMPTY;
 }
 
 /* How many nodes the value needs. */
@@ -245,8 +245,7 @@ const struct peri_json_node *peri_tape_from_lua(lua_State *L, int index, struct 
     return nodes;
 }
 
-/* --------------------------------------------------------------------------- values of our nodes
- * --- */
+/* --------------------------------------------------- values of our nodes --- */
 
 static void push_file(struct peri_push *push, const struct peri_field *field)
 {
@@ -321,8 +320,7 @@ void peri_node_push(struct peri_push *push, const struct peri_json_node *node)
     }
 }
 
-/* ---------------------------------------------------------------------------------- checks in Lua
- * --- */
+/* --------------------------------------------------------- checks in Lua --- */
 
 /* Runs one function on the value on top of the stack. False when it refused; nil is then on top. */
 static bool run_check(struct peri_push *push, int function, const struct peri_pending *pending)
@@ -407,8 +405,7 @@ static const struct peri_value *push_checked(struct peri_push *push, const struc
     return next;
 }
 
-/* ---------------------------------------------------------------------------------- value to Lua
- * --- */
+/* ---------------------------------------------------------- value to Lua --- */
 
 static int model_fields_set(lua_State *L)
 {
@@ -567,6 +564,8 @@ static const struct peri_value *push_map(struct peri_push *push, const struct pe
     lua_State *L = push->L;
     uint32_t count = at->count;
     lua_createtable(L, 0, (int) count);
+    if (count == 0)
+        peri_json_mark_object(L, -1); /* lest it looks like an empty list */
     at++;
     for (uint32_t i = 0; i < count; i++) {
         at = peri_value_push(push, at);
@@ -645,8 +644,7 @@ const struct peri_value *peri_value_push(struct peri_push *push, const struct pe
     return at + 1;
 }
 
-/* ----------------------------------------------------------------------------- inputs and programs
- * --- */
+/* --------------------------------------------------- inputs and programs --- */
 
 /* Separate parameters become a table; file parts go to the table of files. */
 static void push_fields(struct peri_push *push, const struct peri_group *group,

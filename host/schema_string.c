@@ -20,7 +20,7 @@ bool peri_text_equals(struct peri_text a, struct peri_text b)
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* ---------------------------------------------------------------------------------- blanks --- */
+/* ---------------------------------------------------------------- blanks --- */
 
 /* Bytes of the white space character that starts here; 0 when none does. */
 static uint32_t blank_at(const unsigned char *text, uint32_t len)
@@ -61,7 +61,7 @@ struct peri_text peri_text_trim(struct peri_text text)
     return (struct peri_text){text.data + start, end - start};
 }
 
-/* --------------------------------------------------------------------- booleans and numbers --- */
+/* -------------------------------------------------- booleans and numbers --- */
 
 bool peri_boolean_read(struct peri_text text, bool *out)
 {
@@ -261,8 +261,7 @@ bool peri_float_read(struct peri_text text, double *out)
     return sound;
 }
 
-/* ------------------------------------------------------------------------------------- UUIDs ---
- */
+/* ----------------------------------------------------------------- UUIDs --- */
 
 static int hex_value(char byte)
 {
@@ -386,8 +385,7 @@ bool peri_uuid_from_bytes(struct peri_text bytes, char out[36], struct peri_buf 
     return true;
 }
 
-/* --------------------------------------------------------------------------------- addresses ---
- */
+/* ------------------------------------------------------------- addresses --- */
 
 /* Four numbers without leading zeros (Python refuses them: they are octal elsewhere). */
 static bool read_ipv4(struct peri_text text, uint32_t *out)
@@ -522,8 +520,7 @@ bool peri_ipv6_read(struct peri_text text, struct peri_buf *out)
     return true;
 }
 
-/* ----------------------------------------------------------------------------- encoded bytes ---
- */
+/* --------------------------------------------------------- encoded bytes --- */
 
 /* The URL-safe alphabet is Pydantic's own; the other one is read as well. */
 static int base64_value(unsigned char byte)
@@ -615,8 +612,7 @@ bool peri_hex_read(struct peri_text text, char *out, uint32_t *len, struct peri_
     return true;
 }
 
-/* ---------------------------------------------------------------------------------- patterns ---
- */
+/* -------------------------------------------------------------- patterns --- */
 
 /* Pydantic's patterns are those of Rust's regex, in linear time; PCRE2 backtracks, so it gets
  * limits that no sensible pattern meets. Differences that remain: look-around and back references,

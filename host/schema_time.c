@@ -51,7 +51,7 @@ static int two_digits(const struct cursor *in, size_t ahead)
     return is_digit(tens) && is_digit(ones) ? (tens - '0') * 10 + ones - '0' : -1;
 }
 
-/* --------------------------------------------------------------------------------- calendar --- */
+/* -------------------------------------------------------------- calendar --- */
 
 static bool is_leap(int year)
 {
@@ -106,8 +106,7 @@ void peri_temporal_civil(const struct peri_temporal *temporal, struct peri_civil
     civil->second = rest % 60;
 }
 
-/* ----------------------------------------------------------------------------- parsing texts ---
- */
+/* --------------------------------------------------------- parsing texts --- */
 
 /* YYYY-MM-DD at the cursor, as days. */
 static const char *parse_date_part(struct cursor *in, int64_t *days)
@@ -360,8 +359,7 @@ const char *peri_time_parse(const char *text, size_t len, struct peri_temporal *
     return reason;
 }
 
-/* --------------------------------------------------------------------------------- durations ---
- */
+/* ------------------------------------------------------------- durations --- */
 
 /* A duration while it is read, in speedate's units: its limits are those of unsigned 32 bits. */
 struct amount {
@@ -580,8 +578,7 @@ const char *peri_duration_parse(const char *text, size_t len, struct peri_tempor
     return reason != NULL ? reason : finish_duration(negative, &amount, out);
 }
 
-/* ------------------------------------------------------------------------------ from numbers ---
- */
+/* ---------------------------------------------------------- from numbers --- */
 
 const char *peri_datetime_from_integer(int64_t timestamp, struct peri_temporal *out)
 {
@@ -660,10 +657,11 @@ const char *peri_duration_from_number(double seconds, struct peri_temporal *out)
 
 double peri_duration_seconds(const struct peri_temporal *duration)
 {
-    return (double) ((__int128) duration->seconds * MILLION + duration->micros) / 1e6;
+    /* One rounding only, as Python divides integers. */
+    return (double) (((long double) duration->seconds * MILLION + duration->micros) / MILLION);
 }
 
-/* --------------------------------------------------------------------------------- printing --- */
+/* -------------------------------------------------------------- printing --- */
 
 static void add_digits(struct peri_buf *out, unsigned value, int digits)
 {

@@ -272,8 +272,7 @@ struct peri_program {
     bool has_checks;
 };
 
-/* ------------------------------------------------------------------------------------ values ---
- */
+/* ---------------------------------------------------------------- values --- */
 
 enum peri_value_kind {
     PERI_VALUE_NONE, /* absent: nil */
@@ -332,8 +331,7 @@ static inline struct peri_temporal peri_value_temporal(const struct peri_value *
                                   .seconds = value->integer};
 }
 
-/* -------------------------------------------------------------------------------------- errors ---
- */
+/* ---------------------------------------------------------------- errors --- */
 
 /* One step of an error's place, from the innermost outwards. */
 struct peri_loc {
@@ -456,8 +454,7 @@ struct peri_context {
     struct peri_text text;
 };
 
-/* ----------------------------------------------------------------------------------------- run ---
- */
+/* ------------------------------------------------------------------- run --- */
 
 enum peri_mode {
     PERI_MODE_REQUEST, /* what FastAPI asks of Pydantic: Python objects, from_attributes */
@@ -494,7 +491,7 @@ struct peri_run {
     enum peri_mode mode;
     uint8_t exactness; /* of what was converted since a union looked: enum peri_exactness */
     bool counted;      /* a model below the union set fields */
-    bool nil_is_null;  /* a Lua table cannot say null: absent and nullable is null */
+    bool from_lua;     /* an app's value: keys are the fields' names, absent may mean null */
     uint32_t fields_set;
     uint32_t depth;
     uint32_t budget;                /* attempts left for the members of unions */
@@ -581,6 +578,9 @@ bool peri_fail_text(struct peri_run *run, const struct peri_loc *loc,
                     struct peri_text text);
 /* Writes any tape, our own node types included, as JSON text. */
 void peri_input_print(struct peri_buf *out, const struct peri_json_node *node);
+/* As Python's repr(). */
+void peri_repr_text(struct peri_buf *out, struct peri_text text);
+void peri_repr_node(struct peri_buf *out, const struct peri_json_node *node);
 /* Marks the nodes that belong to secrets, so that no error shows them. The tape is ours to mark. */
 void peri_mark_secrets(const struct peri_type *type, const struct peri_json_node *node);
 

@@ -56,7 +56,9 @@ bool peri_validate_union(struct peri_run *run, const struct peri_type *type,
     const struct peri_type *chosen = NULL;
     for (uint32_t i = 0; i < type->any_of.count; i++) {
         const struct peri_type *member = type->any_of.members[i];
-        struct peri_loc inner = {.up = loc, .name = member->label.data, .len = member->label.len};
+        struct peri_loc step = {.up = loc, .name = member->label.data, .len = member->label.len};
+        /* One member alone is no union to Pydantic. */
+        const struct peri_loc *inner = type->any_of.count > 1 ? &step : loc;
         const uint32_t begin = result->count;
         const size_t bytes_before = result->errors.len;
         const uint32_t errors_before = result->error_count;
@@ -67,7 +69,7 @@ bool peri_validate_union(struct peri_run *run, const struct peri_type *type,
         }
         run->budget--;
         set_state(run, (struct state){.exactness = PERI_EXACT});
-        if (!peri_validate(run, member, node, &inner)) {
+        if (!peri_validate(run, member, node, inner)) {
             if (chosen != NULL)
                 drop_errors(result, bytes_before, errors_before);
             continue;
@@ -94,34 +96,15 @@ bool peri_validate_union(struct peri_run *run, const struct peri_type *type,
     return true;
 }
 
-/* A tag that is no text, as Python's str() shows it. */
-static void print_tag(struct peri_buf *out, const struct peri_json_node *tag)
-{
-    switch (tag->type) {
-    case PERI_JSON_STRING:
-        peri_buf_add(out, tag->string, tag->count);
-        break;
-    case PERI_JSON_NULL:
-        peri_buf_add_lit(out, "None");
-        break;
-    case PERI_JSON_TRUE:
-        peri_buf_add_lit(out, "True");
-        break;
-    case PERI_JSON_FALSE:
-        peri_buf_add_lit(out, "False");
-        break;
-    default:
-        peri_input_print(out, tag);
-        break;
-    }
-}
-
 static bool fail_tag(struct peri_run *run, const struct peri_type *type,
                      const struct peri_json_node *node, const struct peri_loc *loc,
                      const struct peri_json_node *tag)
 {
     struct peri_buf text = {0};
-    print_tag(&text, tag);
+    if (tag->type == PERI_JSON_STRING) /* str(), not repr() */
+        peri_buf_add(&text, tag->string, tag->count);
+    else
+        peri_repr_node(&text, tag);
     struct peri_context context[] = {
         {.key = "discriminator", .kind = PERI_CONTEXT_TEXT, .text = type->tagged.shown},
         {.key = "tag", .kind = PERI_CONTEXT_TEXT, .text = {text.data, (uint32_t) text.len}},

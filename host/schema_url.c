@@ -58,8 +58,7 @@ static int hex_value(char byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* --------------------------------------------------------------------------------------- hosts ---
- */
+/* ----------------------------------------------------------------- hosts --- */
 
 /* One number of an IPv4 address: decimal, 0x hexadecimal or 0 octal. */
 static bool read_ipv4_number(const char *at, const char *end, uint64_t *out)
@@ -258,8 +257,7 @@ static const char *add_authority(struct url *url)
     return reason;
 }
 
-/* --------------------------------------------------------------------------------------- paths ---
- */
+/* ----------------------------------------------------------------- paths --- */
 
 /* 1 for "." and 2 for "..", also with encoded dots; 0 for any other segment. */
 static int count_dots(const char *at, const char *end)

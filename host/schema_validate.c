@@ -76,8 +76,7 @@ static bool is_boolean(const struct peri_json_node *node)
     return node->type == PERI_JSON_TRUE || node->type == PERI_JSON_FALSE;
 }
 
-/* ------------------------------------------------------------------------------------- texts ---
- */
+/* ----------------------------------------------------------------- texts --- */
 
 static bool check_length(const struct site *site, struct peri_text text, bool ascii)
 {
@@ -321,8 +320,7 @@ static bool validate_ip(const struct site *site)
     return sound || fail(site, v4 ? PERI_ERROR_IP_V4 : PERI_ERROR_IP_V6);
 }
 
-/* ----------------------------------------------------------------------------------- numbers ---
- */
+/* --------------------------------------------------------------- numbers --- */
 
 static bool validate_boolean(const struct site *site)
 {
@@ -516,8 +514,7 @@ static bool validate_number(const struct site *site)
     return true;
 }
 
-/* ---------------------------------------------------------------------------------- decimals ---
- */
+/* -------------------------------------------------------------- decimals --- */
 
 /* How many digits stand before and behind the dot, as the number is written. */
 struct digit_counts {
@@ -660,8 +657,7 @@ static bool validate_decimal(const struct site *site)
     return true;
 }
 
-/* ----------------------------------------------------------------------- the datetime family ---
- */
+/* --------------------------------------------------- the datetime family --- */
 
 static bool break_temporal(const struct site *site, enum peri_error error, const char *key,
                            const struct peri_temporal *value, const struct peri_temporal *bound)
@@ -696,10 +692,9 @@ static bool add_temporal(const struct site *site, const struct peri_temporal *va
         return break_temporal(site, PERI_ERROR_GREATER_THAN, "gt", value, &bounds->gt);
     bool point = value->kind == PERI_DATETIME || value->kind == PERI_DATE;
     if (point && value->seconds < PERI_FIRST_SECOND)
-        return fail_text(site,
-                         value->kind == PERI_DATE ? PERI_ERROR_DATE_PARSING
-                                                  : PERI_ERROR_DATETIME_PARSING,
-                         "error", "year 0 is out of range");
+        return fail_text(
+            site, value->kind == PERI_DATE ? PERI_ERROR_DATE_PARSING : PERI_ERROR_DATETIME_PARSING,
+            "error", "year 0 is out of range");
     struct peri_value *made = add(site, (uint8_t) (PERI_VALUE_TEMPORAL + value->kind));
     made->offset = value->offset;
     made->count = value->micros;
@@ -820,8 +815,7 @@ static bool validate_duration(const struct site *site)
                           : fail_text(site, PERI_ERROR_DURATION_PARSING, "error", reason);
 }
 
-/* --------------------------------------------------------------------------------- constants ---
- */
+/* ------------------------------------------------------------- constants --- */
 
 static bool number_of(const struct peri_json_node *node, double *out)
 {
@@ -947,8 +941,7 @@ static bool validate_enum(const struct site *site)
                           site->type->constants.expected);
 }
 
-/* ------------------------------------------------------------------------------- collections ---
- */
+/* ----------------------------------------------------------- collections --- */
 
 static bool fail_count(const struct site *site, enum peri_error error, const char *what,
                        uint32_t bound, int64_t actual)
@@ -1110,23 +1103,56 @@ static struct peri_loc key_loc(const struct peri_loc *up, const struct peri_json
     return (struct peri_loc){.up = up, .name = key->string, .len = key->count};
 }
 
+/* The entries of a map: those of an object, or of a Lua table that looks like a list because its
+ * keys happen to be 1..n. */
+struct entries {
+    const struct peri_json_node *at;
+    uint32_t left;
+    bool listed;
+    struct peri_json_node index; /* the key of a listed entry */
+};
+
+static bool start_entries(const struct site *site, struct entries *entries)
+{
+    const struct peri_json_node *node = site->node;
+    bool listed =
+        node->type == PERI_JSON_ARRAY && node->count > 0 && site->run->mode == PERI_MODE_VALUE;
+    *entries = (struct entries){.at = node + 1, .left = node->count, .listed = listed};
+    entries->index = (struct peri_json_node){.type = PERI_JSON_INTEGER, .skip = 1};
+    if (node->type == PERI_TAPE_EMPTY)
+        entries->left = 0;
+    return listed || node->type == PERI_JSON_OBJECT || node->type == PERI_TAPE_EMPTY;
+}
+
+static bool next_entry(struct entries *entries, const struct peri_json_node **key,
+                       const struct peri_json_node **value)
+{
+    if (entries->left == 0)
+        return false;
+    entries->left--;
+    entries->index.integer++;
+    *key = entries->listed ? &entries->index : entries->at;
+    *value = entries->listed ? entries->at : entries->at + 1;
+    entries->at = *value + (*value)->skip;
+    return true;
+}
+
 static bool validate_map(const struct site *site)
 {
     const struct peri_type *type = site->type;
-    const struct peri_json_node *node = site->node;
     struct peri_result *result = site->run->result;
-    if (node->type != PERI_JSON_OBJECT && node->type != PERI_TAPE_EMPTY)
+    struct entries entries;
+    if (!start_entries(site, &entries))
         return fail(site, PERI_ERROR_DICT_TYPE);
-    uint32_t given = node->type == PERI_JSON_OBJECT ? node->count : 0;
     uint32_t start = result->count;
     size_t error_bytes = result->errors.len;
     uint32_t errors = result->error_count;
-    add(site, PERI_VALUE_MAP)->count = given;
+    add(site, PERI_VALUE_MAP)->count = entries.left;
     bool sound = true;
     uint32_t good = 0;
-    const struct peri_json_node *key = node + 1;
-    for (uint32_t i = 0; i < given; i++) {
-        const struct peri_json_node *value = key + key->skip;
+    const struct peri_json_node *key = NULL;
+    const struct peri_json_node *value = NULL;
+    while (next_entry(&entries, &key, &value)) {
         struct peri_loc outer = key_loc(site->loc, key);
         struct peri_loc inner = {.up = &outer, .name = "[key]", .len = 5};
         bool key_sound = peri_validate(site->run, type->map.key, key, &inner);
@@ -1137,7 +1163,6 @@ static bool validate_map(const struct site *site)
             drop(site, start, error_bytes, errors);
             return fail_count(site, PERI_ERROR_TOO_LONG, "Dictionary", type->map.max, -1);
         }
-        key = value + value->skip;
     }
     if (sound && type->map.has_min && good < type->map.min)
         sound = fail_count(site, PERI_ERROR_TOO_SHORT, "Dictionary", type->map.min, good);
@@ -1146,8 +1171,7 @@ static bool validate_map(const struct site *site)
     return sound;
 }
 
-/* ------------------------------------------------------------------------------------ models ---
- */
+/* ---------------------------------------------------------------- models --- */
 
 uint32_t peri_hash(const char *bytes, size_t len)
 {
@@ -1192,23 +1216,44 @@ const struct peri_json_node *peri_node_find(const struct peri_json_node *object,
     return found;
 }
 
+/* The member of this name in Lua, where it differs from the one on the wire. */
+static const struct peri_member *find_by_name(const struct peri_model *model, struct peri_text key)
+{
+    for (uint32_t i = 0; i < model->count; i++) {
+        if (model->members[i].has_alias && peri_text_equals(model->members[i].name, key))
+            return &model->members[i];
+    }
+    return NULL;
+}
+
+static const struct peri_member *find_member(const struct site *site,
+                                             const struct peri_json_node *key)
+{
+    const struct peri_model *model = &site->type->model;
+    if (key->type != PERI_JSON_STRING)
+        return NULL;
+    const struct peri_member *member = peri_model_find(model, key->string, key->count);
+    if (member == NULL && site->run->from_lua)
+        member = find_by_name(model, text_of(key));
+    return member;
+}
+
 /* Notes where each member's value stands, and returns how many keys belong to none. Clients mostly
  * send the fields in the order of the declaration, so the next one is tried first. */
-static uint32_t find_members(const struct peri_model *model, const struct peri_json_node *node,
-                             const struct peri_json_node **found)
+static uint32_t find_members(const struct site *site, const struct peri_json_node **found)
 {
+    const struct peri_model *model = &site->type->model;
     uint32_t extras = 0;
     uint32_t next = 0;
-    const struct peri_json_node *key = node + 1;
-    for (uint32_t i = 0; i < node->count; i++) {
+    const struct peri_json_node *key = site->node + 1;
+    for (uint32_t i = 0; i < site->node->count; i++) {
         const struct peri_json_node *value = key + 1;
         const struct peri_member *member = NULL;
-        if (key->type == PERI_JSON_STRING) {
-            if (next < model->count && is_member(&model->members[next], key->string, key->count))
-                member = &model->members[next];
-            else
-                member = peri_model_find(model, key->string, key->count);
-        }
+        if (next < model->count && key->type == PERI_JSON_STRING &&
+            is_member(&model->members[next], key->string, key->count))
+            member = &model->members[next];
+        else
+            member = find_member(site, key);
         if (member == NULL) {
             extras++;
         } else {
@@ -1229,8 +1274,7 @@ static bool validate_extras(const struct site *site, uint32_t *kept)
     const struct peri_json_node *key = site->node + 1;
     for (uint32_t i = 0; i < site->node->count; i++) {
         const struct peri_json_node *value = key + 1;
-        bool known = key->type == PERI_JSON_STRING &&
-                     peri_model_find(model, key->string, key->count) != NULL;
+        bool known = find_member(site, key) != NULL;
         struct peri_loc loc = key_loc(site->loc, key);
         if (!known && model->extra == PERI_EXTRA_FORBID) {
             sound = peri_fail_plain(site->run, &loc, value, PERI_ERROR_EXTRA_FORBIDDEN);
@@ -1263,7 +1307,7 @@ static bool validate_member(const struct site *site, const struct peri_member *m
         add(site, PERI_VALUE_NONE);
         return true;
     }
-    if (site->run->nil_is_null && member->type->nullable) {
+    if (site->run->from_lua && member->type->nullable) {
         add(site, PERI_VALUE_NULL);
         return true;
     }
@@ -1285,7 +1329,7 @@ static bool validate_model_with(const struct site *site, const struct peri_json_
     uint32_t extras = 0;
     memset(found, 0, model->count * sizeof(*found));
     if (site->node->type == PERI_JSON_OBJECT)
-        extras = find_members(model, site->node, found);
+        extras = find_members(site, found);
     uint32_t start = run->result->count;
     add(site, PERI_VALUE_MODEL)->type = site->type;
     bool sound = true;
@@ -1324,8 +1368,7 @@ static bool validate_model(const struct site *site)
                               model->count * sizeof(const struct peri_json_node *)));
 }
 
-/* ---------------------------------------------------------------------------------- the rest ---
- */
+/* -------------------------------------------------------------- the rest --- */
 
 static bool validate_any(const struct site *site)
 {

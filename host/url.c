@@ -139,7 +139,8 @@ bool peri_cookie_next(const char **text, size_t *len, struct peri_field *cookie)
             value++;
             value_len -= 2;
         }
-        *cookie = (struct peri_field){name, name_len, value, value_len};
+        *cookie = (struct peri_field){
+            .name = name, .name_len = name_len, .value = value, .value_len = value_len};
         return true;
     }
     return false;

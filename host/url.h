@@ -5,17 +5,11 @@
 #ifndef PERI_URL_H
 #define PERI_URL_H
 
-#include "buf.h"
+#include "schema.h" /* struct peri_field */
 
 #include <stdbool.h>
 
-/* One decoded name and value; the bytes belong to whoever filled it. */
-struct peri_field {
-    const char *name;
-    size_t name_len;
-    const char *value;
-    size_t value_len;
-};
+
 
 /* Appends `text` with %XX decoded once ('+' as a space when `plus`). A '%' without two hex digits
  * stands for itself. */

@@ -1,9 +1,13 @@
 #include "api.h"
 
+#include "schema.h"
+
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
+    {"log", peri_open_log},
     {"response", peri_open_response},
+    {"schema", luaopen_perigee_schema},
     {"time", peri_open_time},
     {NULL, NULL},
 };

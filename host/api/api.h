@@ -16,13 +16,29 @@ int luaopen_perigee_host(lua_State *L);
 /* Each pushes its module. */
 int peri_open_time(lua_State *L);
 int peri_open_response(lua_State *L);
-int peri_open_schema(lua_State *L);
+int peri_open_log(lua_State *L);
 
 /* Pushes the request object of an exchange, and the `out` of a streamed answer. Whoever calls keeps
  * it on the stack for as long as the exchange lives, and empties the box then. */
 struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *exchange);
 struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,
                                           int response);
+
+/* Takes a value that was made for, or assigned to, the request object at `index`: pushes it and returns
+ * true, or pushes nothing. */
+bool peri_request_take(lua_State *L, int index, const char *key);
+
+/* Gives the request object at `index` an empty table of values; pushes it and returns its index. */
+int peri_request_values(lua_State *L, int index, int room);
+
+/* The exchange of the request object at `index`; NULL when it is none, or has ended. */
+struct peri_exchange *peri_request_exchange(lua_State *L, int index);
+
+/* Makes the table on top an explicit response. */
+void peri_response_mark(lua_State *L);
+
+/* Calls the function of this name that the framework (response.lua) put into perigee.host.response. */
+void peri_response_call(lua_State *L, const char *name, int arguments, int results);
 
 /* Whether the value is an explicit response, or an HTTP error, of the framework's. */
 bool peri_is_response(lua_State *L, int index);

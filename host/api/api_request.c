@@ -75,7 +75,10 @@ static void each_query(lua_State *L, struct peri_exchange *exchange, each_fn *ea
     size_t value_len = 0;
     scratch->len = 0;
     while (peri_url_next_pair(&text, &len, scratch, &name_len, &value_len)) {
-        struct peri_field field = {scratch->data, name_len, scratch->data + name_len, value_len};
+        struct peri_field field = {.name = scratch->data,
+                                   .name_len = name_len,
+                                   .value = scratch->data + name_len,
+                                   .value_len = value_len};
         each(L, context, &field);
         scratch->len = 0;
     }
@@ -94,9 +97,10 @@ static void each_header(lua_State *L, struct peri_exchange *exchange, each_fn *e
             lower[k] = (char) (name[k] >= 'A' && name[k] <= 'Z' ? name[k] | 32 : name[k]);
         scratch->len = header->name.len;
         peri_latin1_decode(scratch, peri_request_at(request, header->value), header->value.len);
-        struct peri_field field = {scratch->data, header->name.len,
-                                   scratch->data + header->name.len,
-                                   scratch->len - header->name.len};
+        struct peri_field field = {.name = scratch->data,
+                                   .name_len = header->name.len,
+                                   .value = scratch->data + header->name.len,
+                                   .value_len = scratch->len - header->name.len};
         each(L, context, &field);
     }
 }
@@ -236,6 +240,13 @@ static void push_state(lua_State *L, struct peri_exchange *exchange)
     lua_newtable(L);
 }
 
+/* What is filled in beside a plain result: made by the framework (response.lua). */
+static void push_response(lua_State *L, struct peri_exchange *exchange)
+{
+    (void) exchange;
+    peri_response_call(L, "pending", 0, 1);
+}
+
 typedef void push_fn(lua_State *L, struct peri_exchange *exchange);
 
 static const struct {
@@ -245,7 +256,7 @@ static const struct {
     {"method", push_method},   {"path", push_path},     {"target", push_target},
     {"params", push_params},   {"query", push_query},   {"headers", push_headers},
     {"cookies", push_cookies}, {"client", push_client}, {"id", push_id},
-    {"state", push_state},
+    {"response", push_response}, {"state", push_state},
 };
 
 /* --- methods -----------------------------------------------------------------------------------
@@ -414,7 +425,21 @@ static int request_all(lua_State *L)
     return 1;
 }
 
+/* req:after(fn, ...): runs a function once the answer has been sent. */
+static int request_after(lua_State *L)
+{
+    exchange_of(L, REQUEST_TYPE);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_getfield(L, 1, "response");
+    lua_getfield(L, -1, "after");
+    lua_insert(L, 2);
+    lua_insert(L, 3);
+    lua_call(L, lua_gettop(L) - 2, 0);
+    return 0;
+}
+
 static const luaL_Reg methods[] = {
+    {"after", request_after},
     {"all", request_all},   {"body", request_body}, {"chunks", request_chunks},
     {"json", request_json}, {NULL, NULL},
 };
@@ -451,6 +476,42 @@ static int request_index(lua_State *L)
     lua_pushvalue(L, -2);
     lua_rawset(L, -4);
     return 1;
+}
+
+bool peri_request_take(lua_State *L, int index, const char *key)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA)
+        return false;
+    index = lua_absindex(L, index);
+    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_pushstring(L, key);
+    if (lua_rawget(L, -2) == LUA_TNIL) {
+        lua_pop(L, 2);
+        return false;
+    }
+    lua_pushstring(L, key);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+    lua_remove(L, -2);
+    return true;
+}
+
+int peri_request_values(lua_State *L, int index, int room)
+{
+    index = lua_absindex(L, index);
+    lua_createtable(L, 0, room);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, index, 1);
+    return lua_gettop(L);
+}
+
+struct peri_exchange *peri_request_exchange(lua_State *L, int index)
+{
+    struct peri_request_box *box = luaL_testudata(L, index, REQUEST_TYPE);
+    return box != NULL ? box->exchange : NULL;
 }
 
 static int request_newindex(lua_State *L)

@@ -27,9 +27,38 @@ bool peri_is_http_error(lua_State *L, int index)
     return has_metatable(L, index, HTTP_ERROR_TYPE);
 }
 
+void peri_response_mark(lua_State *L)
+{
+    luaL_getmetatable(L, RESPONSE_TYPE);
+    lua_setmetatable(L, -2);
+}
+
+static const char MODULE[] = "perigee.host.response";
+
+void peri_response_call(lua_State *L, const char *name, int arguments, int results)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, MODULE);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+    lua_insert(L, -1 - arguments);
+    lua_call(L, arguments, results);
+}
+
+/* take(req): what was put on req.response, or nil; it is gone from there. */
+static int response_take(lua_State *L)
+{
+    if (!peri_request_take(L, 1, "response"))
+        lua_pushnil(L);
+    return 1;
+}
+
 int peri_open_response(lua_State *L)
 {
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 8);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, MODULE);
+    lua_pushcfunction(L, response_take);
+    lua_setfield(L, -2, "take");
     luaL_newmetatable(L, RESPONSE_TYPE);
     lua_setfield(L, -2, "metatable");
     luaL_newmetatable(L, HTTP_ERROR_TYPE);

@@ -1,0 +1,30 @@
+/* perigee.host.log: what the framework says to the operator. */
+#include "api.h"
+
+#include "exchange.h"
+#include "log.h"
+
+#include <lauxlib.h>
+
+/* failure(req, text): an error that became a 500, with the request it happened in. */
+static int log_failure(lua_State *L)
+{
+    const char *text = luaL_checkstring(L, 2);
+    struct peri_exchange *exchange = peri_request_exchange(L, 1);
+    if (exchange != NULL)
+        peri_exchange_log(exchange, "%s", text);
+    else
+        peri_log_error("%s", text);
+    return 0;
+}
+
+static const luaL_Reg log_functions[] = {
+    {"failure", log_failure},
+    {NULL, NULL},
+};
+
+int peri_open_log(lua_State *L)
+{
+    luaL_newlib(L, log_functions);
+    return 1;
+}

@@ -1,0 +1,152 @@
+#include "sources.h"
+
+#include "url.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void peri_gather_deinit(struct peri_gather *gather)
+{
+    free(gather->fields);
+    peri_buf_deinit(&gather->text);
+    *gather = (struct peri_gather){0};
+}
+
+static void reserve(struct peri_gather *gather, size_t count)
+{
+    if (count <= gather->cap)
+        return;
+    gather->fields = realloc(gather->fields, count * sizeof(*gather->fields));
+    if (gather->fields == NULL) {
+        fputs("perigee: out of memory (inputs of a request)\n", stderr);
+        abort();
+    }
+    gather->cap = count;
+}
+
+static struct peri_field *add(struct peri_gather *gather)
+{
+    struct peri_field *field = &gather->fields[gather->count++];
+    *field = (struct peri_field){0};
+    return field;
+}
+
+static void add_path(struct peri_gather *gather, const struct peri_match *match)
+{
+    for (unsigned i = 0; i < match->param_count; i++) {
+        struct peri_field *field = add(gather);
+        field->name = match->params[i].name;
+        field->name_len = strlen(field->name);
+        field->value = match->params[i].value;
+        field->value_len = match->params[i].len;
+    }
+}
+
+/* Room for everything was reserved: neither the fields nor the text move. */
+static void add_query(struct peri_gather *gather, const char *text, size_t len)
+{
+    while (len > 0) {
+        const char *pair = text;
+        const char *end = memchr(pair, '&', len);
+        size_t pair_len = end != NULL ? (size_t) (end - pair) : len;
+        size_t taken = end != NULL ? pair_len + 1 : pair_len;
+        text += taken;
+        len -= taken;
+        if (pair_len == 0)
+            continue;
+        struct peri_field *field = add(gather);
+        if (memchr(pair, '%', pair_len) != NULL || memchr(pair, '+', pair_len) != NULL) {
+            field->name = gather->text.data + gather->text.len;
+            peri_url_next_pair(&pair, &pair_len, &gather->text, &field->name_len,
+                               &field->value_len);
+            field->value = field->name + field->name_len;
+            continue;
+        }
+        const char *equals = memchr(pair, '=', pair_len);
+        field->name = pair;
+        field->name_len = equals != NULL ? (size_t) (equals - pair) : pair_len;
+        field->value = equals != NULL ? equals + 1 : pair + pair_len;
+        field->value_len = pair_len - field->name_len - (equals != NULL);
+    }
+}
+
+static void add_headers(struct peri_gather *gather, const struct peri_request *request)
+{
+    for (unsigned i = 0; i < request->header_count; i++) {
+        struct peri_field *field = add(gather);
+        field->name = peri_request_at(request, request->headers[i].name);
+        field->name_len = request->headers[i].name.len;
+        field->value = peri_request_at(request, request->headers[i].value);
+        field->value_len = request->headers[i].value.len;
+    }
+}
+
+static void add_cookies(struct peri_gather *gather, const struct peri_request *request)
+{
+    int at = -1;
+    while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0) {
+        const char *text = peri_request_at(request, request->headers[at].value);
+        size_t len = request->headers[at].value.len;
+        struct peri_field cookie;
+        while (peri_cookie_next(&text, &len, &cookie))
+            *add(gather) = cookie;
+    }
+}
+
+/* An upper bound of the pairs that the sources hold. */
+static size_t count_pairs(const struct peri_request *request, const struct peri_match *match)
+{
+    size_t count = match->param_count + request->header_count + 1;
+    const char *query = peri_request_at(request, request->query);
+    for (uint32_t i = 0; i < request->query.len; i++)
+        count += query[i] == '&';
+    int at = -1;
+    while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0) {
+        const char *text = peri_request_at(request, request->headers[at].value);
+        count++;
+        for (uint32_t i = 0; i < request->headers[at].value.len; i++)
+            count += text[i] == ';';
+    }
+    return count;
+}
+
+static struct peri_fields since(const struct peri_gather *gather, size_t first)
+{
+    return (struct peri_fields){gather->fields + first, gather->count - first};
+}
+
+void peri_gather_sources(struct peri_gather *gather, const struct peri_request *request,
+                         const struct peri_match *match, unsigned uses,
+                         struct peri_sources *sources)
+{
+    gather->count = 0;
+    gather->text.len = 0;
+    reserve(gather, count_pairs(request, match));
+    peri_buf_reserve(&gather->text, request->query.len);
+    *sources = (struct peri_sources){0};
+
+    if (uses & PERI_USES_PATH) {
+        add_path(gather, match);
+        sources->path = since(gather, 0);
+    }
+    size_t first = gather->count;
+    if (uses & PERI_USES_QUERY) {
+        add_query(gather, peri_request_at(request, request->query), request->query.len);
+        sources->query = since(gather, first);
+    }
+    first = gather->count;
+    if (uses & PERI_USES_HEADERS) {
+        add_headers(gather, request);
+        sources->headers = since(gather, first);
+    }
+    first = gather->count;
+    if (uses & PERI_USES_COOKIES) {
+        add_cookies(gather, request);
+        sources->cookies = since(gather, first);
+    }
+    int type = peri_request_find(request, 0, "content-type", 12);
+    if (type >= 0) {
+        sources->content_type = peri_request_at(request, request->headers[type].value);
+        sources->content_type_len = request->headers[type].value.len;
+    }
+}

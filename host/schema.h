@@ -218,8 +218,8 @@ unsigned peri_result_group_errors(const struct peri_result *result, int group);
 const char *peri_result_errors(const struct peri_result *result, size_t *len);
 unsigned peri_result_error_count(const struct peri_result *result);
 
-/* Pushes { [as] = true } for the groups that have errors; nil when the body could not be read at all, so
- * that nothing was validated. May raise. */
+/* Pushes { [as] = true } for the groups that have errors; nil when the body could not be read at
+ * all, so that nothing was validated. May raise. */
 void peri_result_push_failed(lua_State *L, const struct peri_inputs *inputs,
                              const struct peri_result *result);
 

@@ -207,7 +207,7 @@ local TYPES = {
 }
 
 local function not_modified(req, etag)
-  local known = req:header("if-none-match")
+  local known = req.headers["if-none-match"]
   return known ~= nil and (known == "*" or known:find(etag, 1, true) ~= nil)
 end
 

@@ -22,11 +22,18 @@ local function capitalize(letters)
   return letters:sub(1, 1):upper() .. letters:sub(2):lower()
 end
 
+local titles = {} -- the same few names again and again
+
 --- "item_id" -> "Item Id", as Python's str.title() has it.
 ---@param name string
 ---@return string
 function M.title(name)
-  return (name:gsub("[%a\128-\255]+", capitalize):gsub("_", " "))
+  local title = titles[name]
+  if not title then
+    title = name:gsub("[%a\128-\255]+", capitalize):gsub("_", " ")
+    titles[name] = title
+  end
+  return title
 end
 
 ---@class perigee.SchemaGenerator

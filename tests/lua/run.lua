@@ -79,11 +79,16 @@ if #names == 0 then
     "app",
     "compose",
     "cookie",
+    "dependency",
+    "docs",
     "errors",
     "headers",
+    "inputs",
     "json_schema",
+    "openapi",
     "ordered",
     "response",
+    "security",
     "types",
   }
 end

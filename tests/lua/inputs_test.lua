@@ -1,0 +1,72 @@
+local inputs = require("perigee.inputs")
+local t_ = require("perigee.types")
+
+local function shape(options)
+  local list = {}
+  for i, group in ipairs(inputs.read("test", options)) do
+    local names = {}
+    for j, field in ipairs(group.fields or {}) do
+      names[j] = field.name
+    end
+    list[i] = group.source
+      .. " "
+      .. group.as
+      .. ": "
+      .. (group.model and "model" or table.concat(names, ","))
+  end
+  return list
+end
+
+test("groups come in the order in which errors are collected", function(t)
+  t:eq(
+    shape({
+      body = t_.model("Item", {}),
+      cookies = { c = t_.string },
+      headers = { b = t_.string, a = t_.string },
+      query = t_.model("Filter", {}),
+      params = { id = t_.integer },
+    }),
+    {
+      "path params: id",
+      "query query: model",
+      "header headers: b,a",
+      "cookie cookies: c",
+      "body body: model",
+    }
+  )
+end)
+
+test("a table of types is several values of a body", function(t)
+  t:eq(shape({ body = { item = t_.string, user = t_.string } }), { "body body: item,user" })
+end)
+
+test("form fields and files are one group in their written order", function(t)
+  t:eq(shape({ files = { a = t_.file }, form = { b = t_.string } }), { "form form: a,b" })
+  t:eq(shape({ form = { b = t_.string }, files = { a = t_.file } }), { "form form: b,a" })
+  t:eq(shape({ form = t_.model("Login", {}) }), { "form form: model" })
+end)
+
+test("an empty table declares nothing", function(t)
+  t:eq(shape({ query = {} }), {})
+end)
+
+test("what cannot be is refused", function(t)
+  local function mistake(part, options)
+    t:raises(part, function()
+      local _ = inputs.read("test", options)
+    end)
+  end
+  mistake("either a body or a form", { body = t_.any, form = { a = t_.string } })
+  mistake("query: 'q' cannot be a t.map", { query = { q = t_.map(t_.string) } })
+  mistake("params: a model or a table of types is needed, not a t.string", { params = t_.string })
+  mistake("form is a model, so files must be fields of it", {
+    form = t_.model("F", {}),
+    files = { a = t_.file },
+  })
+  mistake("field 'q': a type such as t.string is needed, not string", { query = { q = "string" } })
+end)
+
+test("files are found wherever they are", function(t)
+  t:eq(inputs.has_file(t_.model("F", { list = t_.array(t_.file({ optional = true })) })), true)
+  t:eq(inputs.has_file(t_.model("F", { name = t_.string })), false)
+end)

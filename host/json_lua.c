@@ -287,6 +287,71 @@ static bool encode_object(struct encoder *encoder, int table, unsigned depth, bo
     return true;
 }
 
+/* Whether a declared member has this key: the ones before `end` are. */
+static bool is_member(lua_State *L, int members, lua_Integer end, int key)
+{
+    bool found = false;
+    for (lua_Integer i = 1; i < end && !found; i += 2) {
+        lua_rawgeti(L, members, i);
+        found = lua_rawequal(L, -1, key);
+        lua_pop(L, 1);
+    }
+    return found;
+}
+
+/* What a declared member is written as: pushes its value. */
+static void push_member(lua_State *L, int table, int key)
+{
+    lua_pushvalue(L, key);
+    if (lua_isfunction(L, key)) {
+        lua_pushvalue(L, table);
+        lua_call(L, 1, 1);
+    } else {
+        lua_rawget(L, table);
+    }
+}
+
+/* An object whose members stand in the array at `members`. */
+static bool encode_declared(struct encoder *encoder, int table, int members, unsigned depth)
+{
+    lua_State *L = encoder->L;
+    lua_Integer end = (lua_Integer) lua_rawlen(L, members) + 1;
+    size_t start = encoder->out->len;
+    peri_buf_add_byte(encoder->out, '{');
+    for (lua_Integer i = 1; i < end; i += 2) {
+        int key = lua_gettop(L) + 1;
+        lua_rawgeti(L, members, i);
+        lua_rawgeti(L, members, i + 1);
+        size_t before = encoder->out->len;
+        push_member(L, table, key);
+        encoder->out->len = before; /* a function may have used the buffer itself */
+        if (before > start + 1)
+            peri_buf_add_byte(encoder->out, ',');
+        if (!encode_string(encoder, key + 1, "a key that is not UTF-8"))
+            return false;
+        peri_buf_add_byte(encoder->out, ':');
+        if (!encode_value(encoder, key + 2, depth))
+            return fail_at_key(encoder, key + 1, depth);
+        lua_settop(L, key - 1);
+    }
+    int key = lua_gettop(L) + 1;
+    lua_pushnil(L);
+    while (lua_next(L, table) != 0) {
+        if (!is_member(L, members, end, key)) {
+            if (encoder->out->len > start + 1)
+                peri_buf_add_byte(encoder->out, ',');
+            if (!encode_key(encoder, key, false))
+                return false;
+            peri_buf_add_byte(encoder->out, ':');
+            if (!encode_value(encoder, key + 1, depth))
+                return fail_at_key(encoder, key, depth);
+        }
+        lua_settop(L, key);
+    }
+    peri_buf_add_byte(encoder->out, '}');
+    return true;
+}
+
 /* ---- arrays ---- */
 
 /* The number of items when the keys are 1 to n, in whatever order; else 0. */
@@ -383,6 +448,20 @@ static enum kind kind_of(struct encoder *encoder, int index)
     return metatable == encoder->object_metatable ? KIND_OBJECT : KIND_OTHER;
 }
 
+const char peri_json_members = 0;
+
+/* Pushes the declared members of the table at `index` and returns true, or pushes nothing. */
+static bool push_members(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return false;
+    bool declared = lua_rawgetp(L, -1, &peri_json_members) == LUA_TTABLE;
+    lua_remove(L, -2);
+    if (!declared)
+        lua_pop(L, 1);
+    return declared;
+}
+
 static bool encode_table(struct encoder *encoder, int table, unsigned depth, enum kind kind)
 {
     lua_State *L = encoder->L;
@@ -420,7 +499,9 @@ static bool encode_container(struct encoder *encoder, int index, unsigned depth)
 
     enum kind kind = kind_of(encoder, index);
     bool done = false;
-    if (kind == KIND_OTHER && luaL_getmetafield(L, index, "__tojson") != LUA_TNIL)
+    if (kind == KIND_OTHER && lua_type(L, index) == LUA_TTABLE && push_members(L, index))
+        done = encode_declared(encoder, index, lua_gettop(L), depth + 1);
+    else if (kind == KIND_OTHER && luaL_getmetafield(L, index, "__tojson") != LUA_TNIL)
         done = encode_converted(encoder, index, depth + 1);
     else if (lua_type(L, index) == LUA_TTABLE)
         done = encode_table(encoder, index, depth + 1, kind);

@@ -251,8 +251,6 @@ static bool encode_plain(struct encoder *e, int index, const struct peri_type *t
 static bool encode_scalar(struct encoder *e, int index, const struct peri_type *type,
                           const struct peri_loc *loc)
 {
-    if (encode_plain(e, index, type))
-        return true;
     struct peri_json_node room;
     const struct peri_json_node *node = &room;
     peri_result_reset(e->scratch);
@@ -803,6 +801,8 @@ static bool encode_kind(struct encoder *e, int index, const struct peri_type *ty
 static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
                    const struct peri_loc *loc)
 {
+    if (type->kind <= PERI_KIND_BOOLEAN && encode_plain(e, index, type))
+        return true;
     if ((type->nullable || type->optional) && is_null(e->L, index)) {
         peri_buf_add_lit(e->out, "null");
         return true;
@@ -818,7 +818,7 @@ static bool encode(struct encoder *e, int index, const struct peri_type *type, s
 
 int peri_schema_encode(lua_State *L, int index, int program_index, struct peri_buf *out)
 {
-    const struct peri_program *program = peri_schema_program(L, program_index);
+    const struct peri_program *program = lua_touserdata(L, program_index);
     index = lua_absindex(L, index);
     program_index = lua_absindex(L, program_index);
     int top = lua_gettop(L);

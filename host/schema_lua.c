@@ -429,11 +429,34 @@ bool peri_push_set_names(lua_State *L, int index)
     return found;
 }
 
+/* The members of a model's value as JSON writes them where no response type says otherwise. */
+static void push_json_members(struct peri_push *push, const struct peri_model *model)
+{
+    lua_State *L = push->L;
+    lua_Integer used = 0;
+    lua_createtable(L, (int) (2 * (model->count + model->computed_count)), 0);
+    for (uint32_t i = 0; i < model->count; i++) {
+        const struct peri_member *member = &model->members[i];
+        struct peri_text name = member->has_alias ? member->wire : member->name;
+        lua_rawgeti(L, push->lua_values, member->key);
+        lua_rawseti(L, -2, ++used);
+        lua_pushlstring(L, name.data, name.len);
+        lua_rawseti(L, -2, ++used);
+    }
+    for (uint32_t i = 0; i < model->computed_count; i++) {
+        lua_rawgeti(L, push->lua_values, model->computed[i].function);
+        lua_rawseti(L, -2, ++used);
+        lua_pushlstring(L, model->computed[i].name.data, model->computed[i].name.len);
+        lua_rawseti(L, -2, ++used);
+    }
+}
+
 /* The metatable of a model's value. The names that are set are the table on top of the stack, which
  * the metatable replaces. */
-static void push_model_metatable(lua_State *L, const struct peri_model *model)
+static void push_model_metatable(struct peri_push *push, const struct peri_model *model)
 {
-    lua_createtable(L, 0, 3);
+    lua_State *L = push->L;
+    lua_createtable(L, 0, 4);
     lua_insert(L, -2);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, &set_key);
@@ -444,6 +467,8 @@ static void push_model_metatable(lua_State *L, const struct peri_model *model)
     lua_setfield(L, -2, "__index");
     lua_pushlstring(L, model->name.data, model->name.len);
     lua_setfield(L, -2, "__name");
+    push_json_members(push, model);
+    lua_rawsetp(L, -2, &peri_json_members);
 }
 
 static void push_names(struct peri_push *push, const struct peri_model *model, uint64_t mask)
@@ -468,7 +493,7 @@ static void push_cached_metatable(struct peri_push *push, const struct peri_mode
     if (lua_rawgeti(L, -1, (lua_Integer) mask) == LUA_TNIL) {
         lua_pop(L, 1);
         push_names(push, model, mask);
-        push_model_metatable(L, model);
+        push_model_metatable(push, model);
         if (model->cached < MAX_METATABLES) {
             ((struct peri_model *) model)->cached++;
             lua_pushvalue(L, -1);
@@ -499,7 +524,7 @@ static void push_own_metatable(struct peri_push *push, const struct peri_model *
         lua_pushboolean(L, 1);
         lua_rawset(L, -3);
     }
-    push_model_metatable(L, model);
+    push_model_metatable(push, model);
 }
 
 static const struct peri_value *push_model(struct peri_push *push, const struct peri_value *at)
@@ -670,7 +695,7 @@ static void push_fields(struct peri_push *push, const struct peri_group *group,
 enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_result *result,
                                    int index)
 {
-    const struct peri_inputs *inputs = peri_schema_inputs(L, inputs_index);
+    const struct peri_inputs *inputs = lua_touserdata(L, inputs_index);
     int target = lua_absindex(L, index);
     int top = lua_gettop(L);
     luaL_checkstack(L, 12, NULL);

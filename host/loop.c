@@ -4,6 +4,7 @@
 #include "log.h"
 #include "server.h"
 
+#include <lauxlib.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -183,6 +184,10 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     rc = peri_vm_load(&loop->vm, server->config, error);
     if (rc != 0)
         return rc;
+    if (loop->vm.app.start != LUA_NOREF &&
+        peri_vm_call(&loop->vm, loop->vm.app.start, NULL, error) != 0)
+        return UV_EINVAL;
+    loop->started = true;
     const struct peri_limits *limits = &loop->vm.app.limits;
     loop->http_limits = (struct peri_http_limits){
         .max_head_bytes = (uint32_t) limits->max_head_bytes,
@@ -208,6 +213,16 @@ int peri_loop_start(struct peri_loop *loop, int fd)
     return -pthread_create(&loop->thread, NULL, loop_main, loop);
 }
 
+/* What the app opened for its life is closed, behind the last request. */
+static void stop_app(struct peri_loop *loop)
+{
+    struct peri_buf error = {0};
+    if (loop->started && loop->vm.app.stop != LUA_NOREF &&
+        peri_vm_call(&loop->vm, loop->vm.app.stop, NULL, &error) != 0)
+        peri_log_error("the app did not stop cleanly: %.*s", (int) error.len, error.data);
+    peri_buf_deinit(&error);
+}
+
 int peri_loop_close(struct peri_loop *loop)
 {
     peri_listener_close(&loop->listener);
@@ -215,6 +230,7 @@ int peri_loop_close(struct peri_loop *loop)
     cut_conns(loop);
     peri_timer_stop(&loop->timers, &loop->grace);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
+    stop_app(loop);
     peri_vm_close(&loop->vm);
     peri_timers_close(&loop->timers);
     uv_close((uv_handle_t *) &loop->wake, NULL);

@@ -48,6 +48,7 @@ struct peri_loop {
     struct peri_result *result; /* scratch: what their validation gave */
     char *read_buffer;
     bool stopping;
+    bool started; /* the app's start has run */
 
     uv_async_t wake;
     pthread_mutex_t inbox_mutex;

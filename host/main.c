@@ -1,5 +1,6 @@
 /* Entry: reads the command and runs it. */
 #include "config.h"
+#include "script.h"
 #include "server.h"
 
 #include <stdio.h>
@@ -10,6 +11,9 @@ static void usage(void)
     puts("perigee " PERIGEE_VERSION ": serves web APIs written in Lua\n"
          "\n"
          "  perigee run APPDIR [options]   serves the app (perigee run --help lists the options)\n"
+         "  perigee routes APPDIR          lists its operations and where they are defined\n"
+         "  perigee openapi APPDIR         prints its OpenAPI document\n"
+         "  perigee FILE.lua [arguments]   runs a script inside the loop\n"
          "  perigee version\n"
          "  perigee help");
 }
@@ -45,6 +49,11 @@ int main(int argc, char **argv)
         usage();
         return argc > 1 ? 0 : 2;
     }
+    if (strcmp(command, "routes") == 0 || strcmp(command, "openapi") == 0)
+        return peri_script_command(argc - 1, argv + 1);
+    size_t len = strlen(command);
+    if (len > 4 && strcmp(command + len - 4, ".lua") == 0)
+        return peri_script_run(argc - 1, argv + 1);
     fprintf(stderr, "perigee: unknown command '%s' (perigee help lists them)\n", command);
     return 2;
 }

@@ -72,3 +72,24 @@ void peri_repr_node(struct peri_buf *out, const struct peri_json_node *node)
         break;
     }
 }
+
+void peri_repr_constant(struct peri_buf *out, const struct peri_constant *constant)
+{
+    switch (constant->type) {
+    case PERI_JSON_NULL:
+        peri_buf_add_lit(out, "None");
+        break;
+    case PERI_JSON_FALSE:
+        peri_buf_add_lit(out, "False");
+        break;
+    case PERI_JSON_TRUE:
+        peri_buf_add_lit(out, "True");
+        break;
+    case PERI_JSON_INTEGER:
+        peri_buf_add_int(out, constant->integer);
+        break;
+    default:
+        peri_repr_text(out, constant->text);
+        break;
+    }
+}

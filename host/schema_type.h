@@ -1,11 +1,16 @@
 /* What the rooms of schema share and nobody else includes: compiled types, values, errors.
  *
- *   schema_compile.c   Lua node tables -> struct peri_type
- *   schema_validate.c  tape + type -> values or errors; schema_union.c: the two kinds of union
- *   schema_string.c schema_url.c schema_email.c schema_decimal.c schema_time.c   pure parsers of
- * texts schema_error.c     the JSON text of errors schema_inputs.c    the groups of a request, made
- * into tapes and validated schema_lua.c       values -> Lua, Lua -> tape; schema_temporal.c: the
- * userdata of the datetime family schema_encode.c    Lua -> JSON text, guided by a type
+ *   schema_compile.c schema_label.c schema_program.c
+ *                      Lua node tables -> struct peri_type; names of types; programs and inputs
+ *   schema_validate.c  tape + type -> values or errors. By kind: schema_text.c schema_number.c
+ *                      schema_moment.c schema_constant.c schema_collection.c schema_model.c
+ *                      schema_union.c; schema_set.c: equality, for sets and unique arrays
+ *   schema_string.c schema_url.c schema_domain.c schema_email.c schema_decimal.c schema_time.c
+ *                      pure parsers of texts
+ *   schema_error.c     the JSON text of errors; schema_repr.c: what Python's repr() would show
+ *   schema_inputs.c    the groups of a request, made into tapes and validated
+ *   schema_lua.c       values -> Lua, Lua -> tape; schema_temporal.c: the datetime family's
+ * userdata schema_encode.c    Lua -> JSON text, guided by a type
  *
  * All input is a tape of struct peri_json_node, whether it came as JSON, as pairs of strings or as
  * a Lua value; node types beyond JSON's own are defined here and never leave these files. */
@@ -581,6 +586,7 @@ void peri_input_print(struct peri_buf *out, const struct peri_json_node *node);
 /* As Python's repr(). */
 void peri_repr_text(struct peri_buf *out, struct peri_text text);
 void peri_repr_node(struct peri_buf *out, const struct peri_json_node *node);
+void peri_repr_constant(struct peri_buf *out, const struct peri_constant *constant);
 /* Marks the nodes that belong to secrets, so that no error shows them. The tape is ours to mark. */
 void peri_mark_secrets(const struct peri_type *type, const struct peri_json_node *node);
 

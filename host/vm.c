@@ -203,13 +203,6 @@ void peri_vm_close(struct peri_vm *vm)
     peri_app_deinit(&vm->app);
 }
 
-struct load {
-    const struct peri_config *config;
-    struct peri_app *app;
-    char *folder;
-    char *file;
-};
-
 /* Pushes a search path without its relative entries: what an app loads must not depend on the
  * folder that the server was started in. */
 static void push_without_cwd(lua_State *L, const char *path)
@@ -228,59 +221,78 @@ static void push_without_cwd(lua_State *L, const char *path)
     luaL_pushresult(&kept);
 }
 
-/* Protected: the app's own modules are found from its folder, then everything else. */
+/* Modules are found in the folder at the top of the stack first, then where Lua is installed. */
+static void search_in(lua_State *L)
+{
+    int folder = lua_gettop(L);
+    lua_getglobal(L, LUA_LOADLIBNAME);
+    static const struct {
+        const char *field;
+        const char *format;
+    } paths[] = {{"path", "%s/?.lua;%s/?/init.lua;"}, {"cpath", "%s/?.so;"}};
+    for (size_t i = 0; i < 2; i++) {
+        lua_getfield(L, folder + 1, paths[i].field);
+        const char *text = lua_tostring(L, folder);
+        lua_pushfstring(L, paths[i].format, text, text);
+        push_without_cwd(L, lua_tostring(L, -2));
+        lua_concat(L, 2);
+        lua_setfield(L, folder + 1, paths[i].field);
+        lua_pop(L, 1);
+    }
+    lua_settop(L, folder - 1);
+}
+
+bool peri_vm_find_app(lua_State *L, const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        lua_pushfstring(L, "no app at '%s': %s", path, strerror(errno));
+        return false;
+    }
+    size_t len = strlen(path);
+    if (S_ISDIR(info.st_mode)) {
+        while (len > 1 && path[len - 1] == '/')
+            len--;
+        lua_pushlstring(L, path, len);
+        lua_pushfstring(L, "%s/app.lua", lua_tostring(L, -1));
+        if (stat(lua_tostring(L, -1), &info) != 0) {
+            lua_pushfstring(L, "no app.lua in '%s': it must return an app (perigee.app())", path);
+            return false;
+        }
+    } else {
+        const char *slash = strrchr(path, '/');
+        lua_pushlstring(L, slash == NULL ? "." : path,
+                        slash == NULL   ? 1
+                        : slash == path ? 1
+                                        : (size_t) (slash - path));
+        lua_pushstring(L, path);
+    }
+    lua_insert(L, -2);
+    search_in(L);
+    return true;
+}
+
+struct load {
+    const struct peri_config *config;
+    struct peri_app *app;
+    bool missing;
+};
+
+/* Protected. */
 static int load_app(lua_State *L)
 {
     struct load *load = lua_touserdata(L, 1);
-    lua_settop(L, 0);
-    lua_getglobal(L, LUA_LOADLIBNAME);
-    lua_getfield(L, -1, "path");
-    lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;", load->folder, load->folder);
-    push_without_cwd(L, lua_tostring(L, -2));
-    lua_concat(L, 2);
-    lua_setfield(L, 1, "path");
-    lua_getfield(L, 1, "cpath");
-    lua_pushfstring(L, "%s/?.so;", load->folder);
-    push_without_cwd(L, lua_tostring(L, -2));
-    lua_concat(L, 2);
-    lua_setfield(L, 1, "cpath");
-
+    if (!peri_vm_find_app(L, load->config->app)) {
+        load->missing = true;
+        return lua_error(L);
+    }
     lua_getglobal(L, "require");
     lua_pushliteral(L, "perigee.entry");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "load");
-    lua_pushstring(L, load->file);
+    lua_pushvalue(L, 2);
     lua_call(L, 1, 1);
     peri_app_read(L, load->app, load->config);
-    return 0;
-}
-
-/* Finds the file of the app. Returns 0, or UV_ENOENT with the reason in `error`. */
-static int find_file(const char *path, struct load *load, struct peri_buf *error)
-{
-    struct stat info;
-    if (stat(path, &info) != 0) {
-        peri_buf_addf(error, "no app at '%s': %s", path, strerror(errno));
-        return UV_ENOENT;
-    }
-    if (!S_ISDIR(info.st_mode)) {
-        load->file = strdup(path);
-        const char *slash = strrchr(path, '/');
-        load->folder = slash == NULL   ? strdup(".")
-                       : slash == path ? strdup("/")
-                                       : strndup(path, (size_t) (slash - path));
-        return 0;
-    }
-    size_t len = strlen(path);
-    while (len > 1 && path[len - 1] == '/')
-        len--;
-    load->folder = strndup(path, len);
-    if (asprintf(&load->file, "%s/app.lua", load->folder) < 0)
-        load->file = NULL;
-    if (load->file == NULL || stat(load->file, &info) != 0) {
-        peri_buf_addf(error, "no app.lua in '%s': it must return an app (perigee.app())", path);
-        return UV_ENOENT;
-    }
     return 0;
 }
 
@@ -288,20 +300,69 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
 {
     lua_State *L = vm->L;
     struct load load = {.config = config, .app = &vm->app};
-    int rc = find_file(config->app, &load, error);
-    if (rc == 0) {
-        lua_pushcfunction(L, load_app);
-        lua_pushlightuserdata(L, &load);
-        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-            const char *text = lua_tostring(L, -1);
-            peri_buf_add_str(error, text != NULL ? text : "the app raised an error without a text");
-            rc = UV_EINVAL;
-        }
-        lua_settop(L, 0);
+    lua_pushcfunction(L, load_app);
+    lua_pushlightuserdata(L, &load);
+    int rc = 0;
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        const char *text = lua_tostring(L, -1);
+        peri_buf_add_str(error, text != NULL ? text : "the app raised an error without a text");
+        rc = load.missing ? UV_ENOENT : UV_EINVAL;
     }
-    free(load.folder);
-    free(load.file);
+    lua_settop(L, 0);
     return rc;
+}
+
+/* --- a function in a task, from start to end ----------------------------------------------------
+ */
+
+struct call {
+    int function;
+    bool ended;
+    lua_Integer result;
+    struct peri_buf *error;
+};
+
+static int call_end(lua_State *L, int status, lua_KContext context)
+{
+    struct call *call = (struct call *) context;
+    if (status != LUA_OK && status != LUA_YIELD)
+        peri_buf_add_str(call->error, luaL_tolstring(L, -1, NULL));
+    else
+        call->result = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+    return 0;
+}
+
+static int call_main(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    lua_pushcfunction(L, peri_traceback);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+    return call_end(L, lua_pcallk(L, 0, 1, 1, (lua_KContext) call, call_end), (lua_KContext) call);
+}
+
+static void on_call_ended(struct peri_task *task, void *owner, bool failed)
+{
+    struct call *call = owner;
+    call->ended = true;
+    if (failed) {
+        const char *text = lua_tostring(task->L, -1);
+        peri_buf_add_str(call->error, text != NULL ? text : "the task failed");
+    }
+}
+
+int peri_vm_call(struct peri_vm *vm, int function, lua_Integer *result, struct peri_buf *error)
+{
+    struct call call = {.function = function, .error = error};
+    size_t before = error->len;
+    peri_task_start(&vm->tasks, call_main, &call, on_call_ended);
+    while (!call.ended && uv_run(vm->tasks.loop, UV_RUN_ONCE) != 0)
+        ;
+    if (!call.ended) /* it waits for what nothing in this loop will ever wake */
+        peri_buf_add_str(error, "the function waits for ever");
+    if (result != NULL)
+        *result = call.result;
+    return error->len == before ? 0 : -1;
 }
 
 int peri_traceback(lua_State *L)

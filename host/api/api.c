@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
+    {"app", peri_open_app},
     {"log", peri_open_log},
     {"response", peri_open_response},
     {"schema", luaopen_perigee_schema},

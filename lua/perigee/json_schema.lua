@@ -335,25 +335,13 @@ function M.is_optional(node)
   return node.optional == true or rawget(node, "default") ~= nil
 end
 
--- A default or example as JSON: empty tables become what the type says.
-local function as_json(node, value)
-  local kind = resolve(node).kind
-  if type(value) ~= "table" then
-    return type(value) == "userdata" and value ~= json.null and tostring(value) or value
-  end
-  if kind == "array" or kind == "set" or kind == "tuple" then
-    return getmetatable(value) and value or json.array(table.move(value, 1, #value, 1, {}))
-  end
-  return value
-end
-
 -- Writes what the options of `node` say about its use at one place.
 local function annotate(schema, node)
   schema.title = node.title or schema.title
   schema.description = node.description or schema.description
   local default = rawget(node, "default")
   if default ~= nil and default ~= json.null and type(default) ~= "function" then
-    schema.default = as_json(node, default)
+    schema.default = type(default) == "userdata" and tostring(default) or default
   end
   schema.deprecated = node.deprecated and true or schema.deprecated
   if node.examples then

@@ -4,6 +4,7 @@
 
 local errors = require("perigee.errors")
 local host = require("perigee.host")
+local json = require("perigee.json")
 local json_schema = require("perigee.json_schema")
 
 local M = {}
@@ -98,6 +99,7 @@ local OPTIONS = {
 }
 
 local EXTRA = { ignore = true, forbid = true, allow = true }
+local LISTS = { array = true, set = true, tuple = true }
 local ENCODINGS = { utf8 = true, base64 = true, hex = true }
 
 --- Whether a value is a type.
@@ -168,6 +170,9 @@ function M.apply(node, given)
     if name ~= "check" and name ~= "check_before" and name ~= "computed" then
       node[name] = value
     end
+  end
+  if LISTS[node.kind] and type(given.default) == "table" and not getmetatable(given.default) then
+    node.default = json.array(table.move(given.default, 1, #given.default, 1, {})) -- {} means []
   end
   M.add_check(node, "before", given.check_before)
   M.add_check(node, "after", given.check)

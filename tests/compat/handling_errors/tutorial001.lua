@@ -11,7 +11,7 @@ app:get("/items/{item_id}", {
 }, function(req)
   local item = items[req.params.item_id]
   if not item then
-    error(perigee.http_error(404, "Item not found", { ["X-Error"] = "There goes my error" }))
+    error(perigee.http_error(404, "Item not found"))
   end
   return { item = item }
 end)

@@ -78,8 +78,9 @@ static int on_headers_complete(llhttp_t *parser)
         request->flags |= PERI_REQUEST_HAS_LENGTH;
         request->content_length = parser->content_length;
     }
-    /* An upgrade is only an offer: unless the handler takes it, the message is an ordinary one. */
-    if (parser->upgrade && parser->method != HTTP_CONNECT)
+    /* An upgrade is only an offer: unless the handler takes it, the message is an ordinary one.
+     * HTTP/1.0 cannot make one (RFC 9110, 7.8). */
+    if (parser->upgrade && parser->method != HTTP_CONNECT && parser->http_minor != 0)
         request->flags |= PERI_REQUEST_UPGRADE;
     parser->upgrade = 0;
 

@@ -31,7 +31,8 @@ static uint32_t request_line_end(const struct peri_request *request)
 
     static const char version[] = " HTTP/1.";
     const char *behind = base + request->target.at + request->target.len;
-    if (memcmp(behind, version, sizeof(version) - 1) != 0)
+    /* strncmp() reads no further than the first difference: a head of HTTP/0.9 ends right here. */
+    if (strncmp(behind, version, sizeof(version) - 1) != 0)
         return 0;
     behind += sizeof(version) - 1;
     if ((behind[0] != '0' && behind[0] != '1') || behind[1] != '\r' || behind[2] != '\n')
@@ -112,6 +113,7 @@ int peri_request_check(struct peri_request *request)
     if (!split_target(request, &authority))
         return 400;
 
+    bool old = (request->flags & PERI_REQUEST_HTTP_1_0) != 0;
     struct peri_span *host = NULL;
     unsigned codings = 0;
     for (unsigned i = 0; i < request->header_count; i++) {
@@ -149,7 +151,7 @@ int peri_request_check(struct peri_request *request)
         } else if (is(base, name, "transfer-encoding")) {
             if (++codings > 1 || !is(base, *value, "chunked"))
                 return 400;
-        } else if (is(base, name, "expect")) {
+        } else if (is(base, name, "expect") && !old) { /* RFC 9110, 10.1.1 */
             if (!is(base, *value, "100-continue"))
                 return 417;
             request->flags |= PERI_REQUEST_EXPECTS_100;
@@ -159,7 +161,6 @@ int peri_request_check(struct peri_request *request)
         return 400;
     request->head_len = at + 2;
 
-    bool old = (request->flags & PERI_REQUEST_HTTP_1_0) != 0;
     bool chunked = (request->flags & PERI_REQUEST_CHUNKED) != 0;
     bool sized = (request->flags & PERI_REQUEST_HAS_LENGTH) != 0;
     if ((host == NULL && !old) || chunked != (codings == 1) || (chunked && (sized || old)))

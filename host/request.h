@@ -53,7 +53,7 @@ int peri_request_find(const struct peri_request *request, int from, const char *
 
 /* Checks the shape of a complete head byte by byte, where the parser is more lenient than a proxy
  * in front may be, splits the target, and requires exactly one sound Host. Returns 0 or the HTTP
- * status to refuse with (400, 505). */
+ * status to refuse with (400, 417). */
 int peri_request_check(struct peri_request *request);
 
 #endif

@@ -14,6 +14,14 @@ struct script {
     int function; /* registry reference of a closure over the arguments */
 };
 
+static int after_call(lua_State *L, int status, lua_KContext context)
+{
+    (void) L;
+    (void) status;
+    (void) context;
+    return 1;
+}
+
 /* Calls upvalue 1 with the others. */
 static int call_with_arguments(lua_State *L)
 {
@@ -23,7 +31,7 @@ static int call_with_arguments(lua_State *L)
     lua_settop(L, 0);
     for (int i = 1; i <= count; i++)
         lua_pushvalue(L, lua_upvalueindex(i));
-    lua_callk(L, count - 1, 1, 0, NULL);
+    lua_callk(L, count - 1, 1, 0, after_call);
     return 1;
 }
 

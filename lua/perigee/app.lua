@@ -1,6 +1,7 @@
 --- The app: a router with a title, that can be built. app:build() turns what was declared into the
 --- flat list of operations that the host serves, and checks what only the whole can tell.
 
+local answers = require("perigee.answers")
 local compose = require("perigee.compose")
 local dependency = require("perigee.dependency")
 local docs = require("perigee.docs")
@@ -40,6 +41,8 @@ local OPTIONS = {
   root_path_in_servers = "boolean",
   separate_input_output_schemas = "boolean",
   operation_id = "function",
+  errors = "string",
+  validation_detail = "string",
   strict = "boolean",
   strict_content_type = "boolean",
   limits = "table",
@@ -59,6 +62,15 @@ App.__index = App
 function M.new(options)
   local self = setmetatable({}, App)
   router.init(self, "perigee.app", options, OPTIONS)
+  local config = self.config
+  if config.errors and not answers.styles[config.errors] then
+    errors.raise("perigee.app: errors must be 'detail' or 'problem', not '%s'", config.errors)
+  end
+  if config.validation_detail and not answers.details[config.validation_detail] then
+    local format = "perigee.app: validation_detail must be full, codes or none, not '%s'"
+    errors.raise(format, config.validation_detail)
+  end
+  self.answer = answers.answerer(config)
   self.webhooks = router.new()
   self.overrides = {}
   self.start_hooks = {}
@@ -313,14 +325,16 @@ local function build_operation(self, operation, singletons)
 
   local handler = operation.handler
   local resolves = #plan.steps > 0
-  local wrapped = #operation.middlewares > 0 or #operation.error_handlers > 0
+  local wrapped = #operation.middlewares > 0
+    or #operation.error_handlers > 0
+    or answers.differ(self.config)
   if resolves or (wrapped and declared) then
     handler = dependency.resolving(plan, handler, singletons)
   end
   if wrapped or plan.lingers then
-    local chain = operation.error_handlers
-    handler = compose.answering(handler, chain, operation.status, response)
-    handler = compose.compose(operation.middlewares, handler, chain)
+    local failing = { handlers = operation.error_handlers, answer = self.answer }
+    handler = compose.answering(handler, failing, operation.status, response)
+    handler = compose.compose(operation.middlewares, handler, failing)
   end
   return {
     methods = operation.methods,
@@ -340,18 +354,18 @@ end
 -- Leads the answers that the host gives by itself (404, 405, 413, ...) through the app's middleware and
 -- error handlers.
 local function make_fallback(self)
-  if #self.middlewares == 0 and not next(self.error_handlers) then
+  if #self.middlewares == 0 and not next(self.error_handlers) and not answers.differ(self.config) then
     return nil
   end
   local function answer_of_host(_, answer)
-    if self.error_handlers[answer.status] then
-      local detail = type(answer.json) == "table" and answer.json.detail or nil
+    local detail = type(answer.json) == "table" and answer.json.detail
+    if detail and (self.error_handlers[answer.status] or self.config.errors == "problem") then
       error(errors.http_error(answer.status, detail, answer.headers), 0)
     end
     return answer
   end
-  local chain = { self.error_handlers }
-  return compose.compose(self.middlewares, compose.answering(answer_of_host, chain), chain)
+  local failing = { handlers = { self.error_handlers }, answer = self.answer }
+  return compose.compose(self.middlewares, compose.answering(answer_of_host, failing), failing)
 end
 
 -- The operations that serve the documentation, unless the app has its own at their places.
@@ -365,8 +379,9 @@ local function build_docs(self, context, taken)
     if not taken["GET " .. path] then
       local handler = route.handler
       if #context.middlewares > 0 then
-        handler = compose.answering(handler, context.error_handlers)
-        handler = compose.compose(context.middlewares, handler, context.error_handlers)
+        local failing = { handlers = context.error_handlers, answer = self.answer }
+        handler = compose.answering(handler, failing)
+        handler = compose.compose(context.middlewares, handler, failing)
       end
       built[#built + 1] = {
         methods = { "GET" },

@@ -4,7 +4,6 @@
 local errors = require("perigee.errors")
 local host = require("perigee.host")
 local response = require("perigee.response")
-local status_names = require("perigee.status")
 
 local M = {}
 
@@ -61,27 +60,29 @@ local function unwrapped(err)
   return err
 end
 
-local function plain_answer(req, err)
-  if errors.is_validation_error(err) then
-    return response.bytes(err.body, { status = err.status, content_type = "application/json" })
-  end
-  if errors.is_http_error(err) then
-    local detail = err.detail == nil and status_names.phrase(err.status) or err.detail
-    return response.json({ detail = detail }, { status = err.status, headers = err.headers })
+local function plain_answer(req, err, answer)
+  if errors.is_answer(err) then
+    return answer(err)
   end
   host.log.failure(req, err.traceback)
   return response.text("Internal Server Error", { status = 500 })
 end
 
+--- What becomes of errors.
+---@class perigee.Failing
+---@field handlers table[] tables of error handlers by class, status or "validation", innermost first
+---@field answer fun(err: any): perigee.Response for HTTP errors and refused input that nobody handles
+
 --- Makes a handler whose outcome is a response in every case: results are wrapped, errors are handled
 --- by the innermost fitting error handler, and what nobody handles becomes the usual answer. Only
 --- cancellation passes.
----@param handler fun(req: perigee.Request, invalid: string?): any
----@param chain table[] tables of error handlers by class, status or "validation", innermost first
+---@param handler fun(req: perigee.Request, invalid: string?, failed: table?): any
+---@param failing perigee.Failing
 ---@param status? integer of a plain result
 ---@param schema? userdata of a plain result
----@return fun(req: perigee.Request, invalid: string?): perigee.Response
-function M.answering(handler, chain, status, schema)
+---@return fun(req: perigee.Request, invalid: string?, failed: table?): perigee.Response
+function M.answering(handler, failing, status, schema)
+  local chain = failing.handlers
   local function handle(req, err, from)
     if errors.is_cancelled(err) then
       error(err, 0)
@@ -91,17 +92,17 @@ function M.answering(handler, chain, status, schema)
       if found then
         local ok, result = xpcall(found, keep_traceback, req, unwrapped(err))
         if ok then
-          local status = errors.is_answer(err) and err.status or 500
-          return response.replace(response.of(result, status), host.response.take(req))
+          local error_status = errors.is_answer(err) and err.status or 500
+          return response.replace(response.of(result, error_status), host.response.take(req))
         end
         return handle(req, result, i + 1) -- a handler that fails is handled further out
       end
     end
-    return response.replace(plain_answer(req, err), host.response.take(req))
+    return response.replace(plain_answer(req, err, failing.answer), host.response.take(req))
   end
 
-  return function(req, invalid)
-    local ok, result = xpcall(handler, keep_traceback, req, invalid)
+  return function(req, invalid, failed)
+    local ok, result = xpcall(handler, keep_traceback, req, invalid, failed)
     if ok then
       return response.merge(result, host.response.take(req), status, schema)
     end
@@ -112,28 +113,28 @@ end
 --- Wraps `handler` in `middlewares`, the first one outermost. Each of them sees a response from what it
 --- wraps, whatever happened there. Built once, not per request.
 ---@param middlewares perigee.Middleware[]
----@param handler fun(req: perigee.Request, invalid: string?): perigee.Response
----@param chain table[] error handlers for what middleware raises, innermost first
----@return fun(req: perigee.Request, invalid: string?): perigee.Response
-function M.compose(middlewares, handler, chain)
+---@param handler fun(req: perigee.Request, invalid: string?, failed: table?): perigee.Response
+---@param failing perigee.Failing for what middleware raises
+---@return fun(req: perigee.Request, invalid: string?, failed: table?): perigee.Response
+function M.compose(middlewares, handler, failing)
   local function wrap(inner)
     for i = #middlewares, 1, -1 do
       local middleware, following = middlewares[i], inner
       inner = M.answering(function(req)
         return middleware(req, following)
-      end, chain)
+      end, failing)
     end
     return inner
   end
 
   local usual = wrap(handler)
-  return function(req, invalid)
+  return function(req, invalid, failed)
     if invalid == nil then
       return usual(req)
     end
     -- `next` takes the request alone: what else the host said travels around the middleware.
     return wrap(function(same)
-      return handler(same, invalid)
+      return handler(same, invalid, failed)
     end)(req)
   end
 end

@@ -93,7 +93,12 @@ function M.load(path)
   local function build()
     local app = chunk()
     if type(app) ~= "table" or type(app.build) ~= "function" then
-      error(("it must end with `return app`, an app made by perigee.app(); it returned a %s"):format(type(app)), 0)
+      error(
+        ("it must end with `return app`, an app made by perigee.app(); it returned a %s"):format(
+          type(app)
+        ),
+        0
+      )
     end
     return app:build()
   end

@@ -337,8 +337,10 @@ function Writer:operation(operation, method)
     responses["422"] = Response({
       description = "Validation Error",
       content = {
-        ["application/json"] = MediaType({
-          schema = json_schema.Schema({ ["$ref"] = PREFIX .. "HTTPValidationError" }),
+        [self.problems and "application/problem+json" or "application/json"] = MediaType({
+          schema = json_schema.Schema({
+            ["$ref"] = PREFIX .. (self.problems and "ProblemDetails" or "HTTPValidationError"),
+          }),
         }),
       },
     })
@@ -381,37 +383,70 @@ end
 
 local Schema = json_schema.Schema
 
-local function validation_definitions()
-  local text = Schema({ type = "string" })
-  local location = Schema({
-    type = "array",
-    title = "Location",
-    items = Schema({ anyOf = json.array({ text, Schema({ type = "integer" }) }) }),
-  })
+local function properties_of(list)
   local properties = ordered.map()
-  properties.loc = location
-  properties.msg = Schema({ type = "string", title = "Message" })
-  properties.type = Schema({ type = "string", title = "Error Type" })
-  properties.input = Schema({ title = "Input" })
-  properties.ctx = Schema({ type = "object", title = "Context" })
-  local list = Schema({
-    items = Schema({ ["$ref"] = PREFIX .. "ValidationError" }),
-    type = "array",
-    title = "Detail",
-  })
-  return {
-    ValidationError = Schema({
-      properties = properties,
-      type = "object",
-      required = json.array({ "loc", "msg", "type" }),
-      title = "ValidationError",
-    }),
-    HTTPValidationError = Schema({
-      properties = { detail = list },
-      type = "object",
-      title = "HTTPValidationError",
-    }),
+  for _, pair in ipairs(list) do
+    properties[pair[1]] = Schema(pair[2])
+  end
+  return properties
+end
+
+local function error_list(title)
+  local items = Schema({ ["$ref"] = PREFIX .. "ValidationError" })
+  return { items = items, type = "array", title = title }
+end
+
+-- What one entry of a 422 holds, as far as the app lets clients see it.
+local function validation_error(detail)
+  local text, number = Schema({ type = "string" }), Schema({ type = "integer" })
+  local location = Schema({ anyOf = json.array({ text, number }) })
+  local properties = {
+    { "loc", { type = "array", title = "Location", items = location } },
+    { "msg", { type = "string", title = "Message" } },
+    { "type", { type = "string", title = "Error Type" } },
+    { "input", { title = "Input" } },
+    { "ctx", { type = "object", title = "Context" } },
   }
+  if detail == "codes" then
+    properties = { properties[1], properties[3] }
+  end
+  return Schema({
+    properties = properties_of(properties),
+    type = "object",
+    required = json.array(detail == "codes" and { "loc", "type" } or { "loc", "msg", "type" }),
+    title = "ValidationError",
+  })
+end
+
+-- The components that describe a 422.
+local function validation_definitions(config)
+  local detail = config.validation_detail or "full"
+  local definitions = {}
+  if detail ~= "none" then
+    definitions.ValidationError = validation_error(detail)
+  end
+  if config.errors == "problem" then
+    local properties = {
+      { "type", { type = "string", format = "uri-reference", title = "Type" } },
+      { "title", { type = "string", title = "Title" } },
+      { "status", { type = "integer", title = "Status" } },
+      { "detail", { type = "string", title = "Detail" } },
+      detail ~= "none" and { "errors", error_list("Errors") } or nil,
+    }
+    definitions.ProblemDetails = Schema({
+      properties = properties_of(properties),
+      type = "object",
+      title = "ProblemDetails",
+    })
+    return definitions
+  end
+  local list = detail == "none" and { type = "string", title = "Detail" } or error_list("Detail")
+  definitions.HTTPValidationError = Schema({
+    properties = { detail = Schema(list) },
+    type = "object",
+    title = "HTTPValidationError",
+  })
+  return definitions
 end
 
 local function contact_or_license(given)
@@ -432,6 +467,7 @@ function M.document(config, operations, webhooks)
     }),
     security = ordered.map(),
     validates = false,
+    problems = config.errors == "problem",
   }, Writer)
   local document = Document({
     openapi = "3.1.0",
@@ -465,7 +501,7 @@ function M.document(config, operations, webhooks)
 
   local definitions = writer.schemas:definitions()
   if writer.validates then
-    for name, definition in pairs(validation_definitions()) do
+    for name, definition in pairs(validation_definitions(config)) do
       definitions[name] = definition
     end
   end

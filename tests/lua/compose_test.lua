@@ -2,6 +2,12 @@ local compose = require("perigee.compose")
 local errors = require("perigee.errors")
 local response = require("perigee.response")
 
+local answer = require("perigee.answers").answerer({})
+
+local function failing(...)
+  return { handlers = { ... }, answer = answer }
+end
+
 test("the first middleware is outermost and sees a response", function(t)
   local seen = {}
   local function named(name)

@@ -354,7 +354,11 @@ end
 -- Leads the answers that the host gives by itself (404, 405, 413, ...) through the app's middleware and
 -- error handlers.
 local function make_fallback(self)
-  if #self.middlewares == 0 and not next(self.error_handlers) and not answers.differ(self.config) then
+  if
+    #self.middlewares == 0
+    and not next(self.error_handlers)
+    and not answers.differ(self.config)
+  then
     return nil
   end
   local function answer_of_host(_, answer)

@@ -4,8 +4,12 @@ local response = require("perigee.response")
 
 local answer = require("perigee.answers").answerer({})
 
-local function failing(...)
-  return { handlers = { ... }, answer = answer }
+local function answering(handler, handlers, status)
+  return compose.answering(handler, { handlers = handlers, answer = answer }, status)
+end
+
+local function composed(middlewares, handler, handlers)
+  return compose.compose(middlewares, handler, { handlers = handlers, answer = answer })
 end
 
 test("the first middleware is outermost and sees a response", function(t)
@@ -18,17 +22,17 @@ test("the first middleware is outermost and sees a response", function(t)
       return res
     end
   end
-  local inner = compose.answering(function()
+  local inner = answering(function()
     return "result"
   end, {}, 201)
-  local handler = compose.compose({ named("a"), named("b") }, inner, {})
+  local handler = composed({ named("a"), named("b") }, inner, {})
   local res = handler({})
   t:eq(seen, { "a in", "b in", "b out result", "a out result" })
   t:eq(res.status, 201)
 end)
 
 test("a middleware may answer by itself, with any value", function(t)
-  local handler = compose.compose({
+  local handler = composed({
     function()
       return { stopped = true }
     end,
@@ -37,11 +41,11 @@ test("a middleware may answer by itself, with any value", function(t)
 end)
 
 test("an HTTP error becomes its answer before middleware sees it", function(t)
-  local inner = compose.answering(function()
+  local inner = answering(function()
     error(errors.http_error(404, "gone", { A = "b" }))
   end, {})
   local status
-  local handler = compose.compose({
+  local handler = composed({
     function(req, next)
       local res = next(req)
       status = res.status
@@ -56,7 +60,7 @@ end)
 
 test("what an inner middleware raises is an answer to the outer one", function(t)
   local status
-  local handler = compose.compose({
+  local handler = composed({
     function(req, next)
       local res = next(req)
       status = res.status
@@ -72,7 +76,7 @@ end)
 
 test("any other error is logged with its traceback and answered without detail", function(t)
   local logged = #t.host.failures
-  local res = compose.answering(function()
+  local res = answering(function()
     error("the secret")
   end, {})({})
   t:eq({ res.status, res.body }, { 500, "Internal Server Error" })
@@ -95,7 +99,7 @@ test("error handlers are found by status, innermost first", function(t)
     },
   }
   local function raising(status)
-    return compose.answering(function()
+    return answering(function()
       error(errors.http_error(status, "d"))
     end, chain)({})
   end
@@ -118,7 +122,7 @@ test("error handlers are found by class, and by what a class inherits from", fun
     },
   }
   for _, class in ipairs({ Base, Derived }) do
-    local res = compose.answering(function()
+    local res = answering(function()
       error(setmetatable({ name = "yolo" }, class))
     end, chain)({})
     t:eq({ res.status, res.json }, { 418, "yolo" })
@@ -126,7 +130,7 @@ test("error handlers are found by class, and by what a class inherits from", fun
 end)
 
 test("a handler for 500 gets what nobody else handles", function(t)
-  local res = compose.answering(function()
+  local res = answering(function()
     error("oops", 0)
   end, {
     {
@@ -151,7 +155,7 @@ test("an error handler that fails is handled further out", function(t)
       end,
     },
   }
-  local res = compose.answering(function()
+  local res = answering(function()
     error(errors.http_error(404))
   end, chain)({})
   t:eq(res.json, { outer = "inner failed" })
@@ -160,7 +164,7 @@ end)
 test("refused input goes to the validation handler, else to the one for 422", function(t)
   local body = '{"detail":[{"type":"missing","loc":["query","q"]}]}'
   local function refuse(chain)
-    return compose.answering(function()
+    return answering(function()
       error(errors.validation_error(body))
     end, chain)({})
   end
@@ -177,13 +181,13 @@ end)
 
 test("cancellation passes everything", function(t)
   local cancelled = { code = "ECANCELED" }
-  local handler = compose.compose(
+  local handler = composed(
     {
       function(req, next)
         return next(req)
       end,
     },
-    compose.answering(function()
+    answering(function()
       error(cancelled)
     end, { { [500] = error } }),
     {}
@@ -194,10 +198,10 @@ test("cancellation passes everything", function(t)
 end)
 
 test("what the host says beside the request reaches the handler through middleware", function(t)
-  local inner = compose.answering(function(_, invalid)
+  local inner = answering(function(_, invalid)
     return invalid
   end, {})
-  local handler = compose.compose({
+  local handler = composed({
     function(req, next)
       return next(req)
     end,

@@ -3,7 +3,7 @@
 
 local M = {}
 
-local anchor
+local anchor = true
 local null = debug.upvalueid(function()
   return anchor
 end, 1) -- the only light userdata that plain Lua has to give

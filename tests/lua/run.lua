@@ -76,6 +76,7 @@ end
 local names = arg
 if #names == 0 then
   names = {
+    "answers",
     "app",
     "compose",
     "cookie",

@@ -16,7 +16,9 @@ app:put("/items/{id}", {
   params = { id = t.string },
   body = Item,
 }, function(req)
-  fake_db[req.params.id] = Item:encode(req.body)
+  local text = assert(Item:encode(req.body))
+  fake_db[req.params.id] = perigee.json.decode(text)
+  assert(fake_db[req.params.id].title == req.body.title)
 end)
 
 return app

@@ -68,7 +68,7 @@ static int on_headers_complete(llhttp_t *parser)
     struct peri_request *request = http->request;
 
     request->method = parser->method;
-    if (llhttp_should_keep_alive(parser))
+    if (llhttp_should_keep_alive(parser) && !(parser->flags & F_CONNECTION_CLOSE))
         request->flags |= PERI_REQUEST_KEEP_ALIVE;
     if (parser->http_minor == 0)
         request->flags |= PERI_REQUEST_HTTP_1_0;
@@ -80,7 +80,7 @@ static int on_headers_complete(llhttp_t *parser)
     }
     /* An upgrade is only an offer: unless the handler takes it, the message is an ordinary one.
      * HTTP/1.0 cannot make one (RFC 9110, 7.8). */
-    if (parser->upgrade && parser->method != HTTP_CONNECT && parser->http_minor != 0)
+    if (parser->upgrade && parser->http_minor != 0)
         request->flags |= PERI_REQUEST_UPGRADE;
     parser->upgrade = 0;
 

@@ -66,6 +66,8 @@ static bool split_target(struct peri_request *request, struct peri_span *authori
     const char *base = request->base;
     struct peri_span rest = request->target;
     *authority = (struct peri_span){0};
+    if (request->method == HTTP_CONNECT) /* an authority, and nothing that we offer */
+        return false;
 
     if (base[rest.at] != '/') {
         if (rest.len == 1 && base[rest.at] == '*') {

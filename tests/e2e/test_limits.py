@@ -268,14 +268,14 @@ def test_a_client_that_reads_nothing_of_a_plain_answer_is_cut_off(serve):
 
 
 def test_a_client_that_reads_slowly_is_not_cut_off(serve):
-    server = serve("streams", "--write-timeout-ms", 400)
+    server = serve("streams", "--write-timeout-ms", 2000)
     with server.connect(receive_buffer=65536) as conn:
         conn.request("GET", "/large")
         head = conn.head()
         left = int(head.header("content-length"))
         while left:  # every pause is shorter than the deadline, all together are longer
             left -= len(conn.take(min(left, 1024 * 1024)))
-            server.get("/sleep/20")
+            server.get("/sleep/40")
 
 
 # Connections

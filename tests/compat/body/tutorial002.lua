@@ -11,8 +11,8 @@ local Item = t.model("Item", {
 })
 
 app:post("/items/", { name = "create_item", body = Item }, function(req)
-  local item = req.body:dump()
-  if req.body.tax then
+  local item = req.body
+  if item.tax then
     item.price_with_tax = item.price + item.tax
   end
   return item

@@ -16,7 +16,7 @@ app:put("/items/{item_id}", {
   query = { q = t.string({ optional = true }) },
   body = Item,
 }, function(req)
-  local result = req.body:dump()
+  local result = req.body
   result.item_id = req.params.item_id
   result.q = req.query.q
   return result

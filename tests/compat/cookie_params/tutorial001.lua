@@ -1,5 +1,6 @@
 local perigee = require("perigee")
 local t = perigee.types
+local null = perigee.json.null
 
 local app = perigee.app({ title = "FastAPI" })
 
@@ -7,7 +8,7 @@ app:get("/items/", {
   name = "read_items",
   cookies = { ads_id = t.string({ optional = true }) },
 }, function(req)
-  return req.cookies
+  return { ads_id = req.cookies.ads_id or null }
 end)
 
 return app

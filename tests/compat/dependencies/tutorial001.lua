@@ -1,5 +1,6 @@
 local perigee = require("perigee")
 local t = perigee.types
+local null = perigee.json.null
 
 local app = perigee.app({ title = "FastAPI" })
 
@@ -10,7 +11,8 @@ local common_parameters = perigee.dependency({
     limit = t.integer({ default = 100 }),
   },
 }, function(req)
-  return req.query
+  local query = req.query
+  return { q = query.q or null, skip = query.skip, limit = query.limit }
 end)
 
 app:get("/items/", { name = "read_items", deps = { commons = common_parameters } }, function(req)

@@ -17,9 +17,8 @@ local function fake_password_hasher(raw_password)
 end
 
 local function fake_save_user(user_in)
-  local user_in_db = user_in:dump()
-  user_in_db.hashed_password = fake_password_hasher(user_in.password)
-  return user_in_db
+  user_in.hashed_password = fake_password_hasher(user_in.password)
+  return user_in
 end
 
 app:post("/user/", { name = "create_user", body = UserIn, response = UserOut }, function(req)

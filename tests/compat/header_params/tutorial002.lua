@@ -1,5 +1,6 @@
 local perigee = require("perigee")
 local t = perigee.types
+local null = perigee.json.null
 
 local app = perigee.app({ title = "FastAPI" })
 
@@ -8,7 +9,7 @@ app:get("/items/", {
   headers = { strange_header = t.string({ optional = true }) },
   convert_underscores = false,
 }, function(req)
-  return req.headers
+  return { strange_header = req.headers.strange_header or null }
 end)
 
 return app

@@ -29,7 +29,7 @@ app:post("/heroes/", {
   body = HeroCreate,
   response = HeroPublic,
 }, function(req)
-  local hero = req.body:dump()
+  local hero = req.body
   hero.id, next_id = next_id, next_id + 1
   heroes[hero.id] = hero
   return hero
@@ -67,8 +67,8 @@ app:patch("/heroes/{hero_id}", {
   response = HeroPublic,
 }, function(req)
   local hero = find(req.params.hero_id)
-  for name, value in pairs(req.body:dump({ exclude_unset = true })) do
-    hero[name] = value
+  for name in pairs(req.body:fields_set()) do
+    hero[name] = req.body[name]
   end
   return hero
 end)

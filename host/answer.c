@@ -293,7 +293,7 @@ int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
     const struct peri_operation *operation = exchange->operation;
     if (exchange->conn == NULL)
         return 0;
-    bool pending = peri_request_take(L, PERI_REQUEST_INDEX, "response");
+    bool pending = peri_request_take_response(L, PERI_REQUEST_INDEX);
     if (pending) { /* merge(result, pending, status, program) */
         lua_pushinteger(L, operation != NULL ? operation->status : 200);
         lua_rawgeti(L, LUA_REGISTRYINDEX, operation != NULL ? operation->response_ref : LUA_REFNIL);
@@ -357,7 +357,7 @@ static bool answer_prepared(lua_State *L, struct peri_exchange *exchange)
 void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
 {
     int error = lua_gettop(L);
-    if (peri_request_take(L, PERI_REQUEST_INDEX, "response"))
+    if (peri_request_take_response(L, PERI_REQUEST_INDEX))
         keep_after(L, exchange, -1, "cleanups"); /* what was opened is closed, come what may */
     lua_settop(L, error);
 

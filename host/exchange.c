@@ -196,14 +196,14 @@ static int on_handler_end(lua_State *L, int status, lua_KContext context)
     return peri_answer_result(L, exchange);
 }
 
-/* Makes Lua values of the declared inputs, on the request at PERI_REQUEST_INDEX, and runs the checks
- * that are Lua. */
+/* Makes Lua values of the declared inputs, on the request at PERI_REQUEST_INDEX, and runs the
+ * checks that are Lua. */
 static void push_inputs(lua_State *L, struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
-    int values = peri_request_values(L, PERI_REQUEST_INDEX, 4);
     lua_rawgeti(L, LUA_REGISTRYINDEX, operation->inputs_ref);
-    if (peri_inputs_push(L, values + 1, exchange->loop->result, values) != PERI_VALID)
+    if (peri_inputs_push(L, PERI_REQUEST_INDEX + 1, exchange->loop->result, peri_request_keep,
+                         PERI_REQUEST_INDEX) != PERI_VALID)
         exchange->invalid = true;
     lua_settop(L, PERI_REQUEST_INDEX);
 }
@@ -233,8 +233,8 @@ static int push_call(lua_State *L, struct peri_exchange *exchange)
 }
 
 /* The body of a request's task. Its frame keeps the request object alive, so that the exchange can
- * empty the box when it ends. Until the handler runs nothing waits: the request's bytes and the loop's
- * result are still in place. */
+ * empty the box when it ends. Until the handler runs nothing waits: the request's bytes and the
+ * loop's result are still in place. */
 static int exchange_main(lua_State *L)
 {
     struct peri_exchange *exchange = lua_touserdata(L, 1);
@@ -254,12 +254,13 @@ static int exchange_main(lua_State *L)
         }
     }
     int arguments = push_call(L, exchange);
-    int status = lua_pcallk(L, arguments, 1, PERI_TRACEBACK_INDEX, (lua_KContext) exchange,
-                            on_handler_end);
+    int status =
+        lua_pcallk(L, arguments, 1, PERI_TRACEBACK_INDEX, (lua_KContext) exchange, on_handler_end);
     return on_handler_end(L, status, (lua_KContext) exchange);
 }
 
-/* --- behind the answer ------------------------------------------------------------------------- */
+/* --- behind the answer -------------------------------------------------------------------------
+ */
 
 /* Functions that run once the answer is out, one after the other, in a task of their own. */
 struct after {
@@ -315,7 +316,8 @@ static void start_after(struct peri_exchange *exchange)
     peri_task_start(&exchange->loop->vm.tasks, after_main, after, on_after_ended);
 }
 
-/* --- the task's end ---------------------------------------------------------------------------- */
+/* --- the task's end ----------------------------------------------------------------------------
+ */
 
 static void on_task_ended(struct peri_task *task, void *owner, bool failed)
 {
@@ -361,8 +363,8 @@ static void persist(struct peri_exchange *exchange)
     }
 }
 
-/* Holds the declared inputs against what came. Returns false when that is the answer: invalid input does
- * not enter Lua unless the app has Lua that must see it. */
+/* Holds the declared inputs against what came. Returns false when that is the answer: invalid input
+ * does not enter Lua unless the app has Lua that must see it. */
 static bool validate(struct peri_exchange *exchange)
 {
     struct peri_loop *loop = exchange->loop;

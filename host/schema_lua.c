@@ -673,7 +673,7 @@ const struct peri_value *peri_value_push(struct peri_push *push, const struct pe
 
 /* Separate parameters become a table; file parts go to the table of files. */
 static void push_fields(struct peri_push *push, const struct peri_group *group,
-                        const struct peri_value *at, int target, int files)
+                        const struct peri_value *at, int files)
 {
     lua_State *L = push->L;
     lua_rawgeti(L, push->lua_values, group->as_key);
@@ -689,14 +689,12 @@ static void push_fields(struct peri_push *push, const struct peri_group *group,
         at = peri_value_push(push, at);
         lua_rawset(L, member->is_file ? files : table);
     }
-    lua_rawset(L, target);
 }
 
 enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_result *result,
-                                   int index)
+                                   void (*keep)(lua_State *L, int target), int target)
 {
     const struct peri_inputs *inputs = lua_touserdata(L, inputs_index);
-    int target = lua_absindex(L, index);
     int top = lua_gettop(L);
     luaL_checkstack(L, 12, NULL);
     lua_getiuservalue(L, inputs_index, 1);
@@ -708,7 +706,7 @@ enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_r
         files = lua_gettop(L);
         lua_rawgeti(L, push.lua_values, inputs->files_key);
         lua_pushvalue(L, files);
-        lua_rawset(L, target);
+        keep(L, target);
     }
     for (uint32_t i = 0; i < inputs->group_count; i++) {
         const struct peri_group *group = &inputs->groups[i];
@@ -718,12 +716,12 @@ enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_r
         if (done->errors > 0)
             continue;
         if (group->type == NULL) {
-            push_fields(&push, group, first, target, files);
+            push_fields(&push, group, first, files);
         } else {
             lua_rawgeti(L, push.lua_values, group->as_key);
             peri_value_push(&push, first);
-            lua_rawset(L, target);
         }
+        keep(L, target);
         done->errors = result->error_count - errors;
     }
     lua_settop(L, top);

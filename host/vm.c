@@ -13,22 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static void *allocate(void *context, void *block, size_t before, size_t after)
-{
-    struct peri_vm *vm = context;
-    if (block == NULL)
-        before = 0; /* Lua passes the kind of object here */
-    if (after == 0) {
-        free(block);
-        vm->memory -= before;
-        return NULL;
-    }
-    void *moved = realloc(block, after);
-    if (moved != NULL)
-        vm->memory = vm->memory - before + after;
-    return moved;
-}
-
 static int on_panic(lua_State *L)
 {
     const char *text = lua_tostring(L, -1);
@@ -179,7 +163,7 @@ static int open_libraries(lua_State *L)
 int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers)
 {
     *vm = (struct peri_vm){.timers = timers};
-    lua_State *L = lua_newstate(allocate, vm);
+    lua_State *L = lua_newstate(peri_heap_allocate, &vm->heap);
     if (L == NULL)
         return UV_ENOMEM;
     vm->L = L;
@@ -200,6 +184,7 @@ void peri_vm_close(struct peri_vm *vm)
     peri_tasks_close(&vm->tasks);
     lua_close(vm->L);
     vm->L = NULL;
+    peri_heap_deinit(&vm->heap);
     peri_app_deinit(&vm->app);
 }
 

@@ -6,6 +6,7 @@
 #define PERI_VM_H
 
 #include "app.h"
+#include "heap.h"
 #include "task.h"
 #include "timer.h"
 
@@ -16,7 +17,7 @@ struct peri_vm {
     struct peri_tasks tasks;
     struct peri_timers *timers; /* the loop's */
     struct peri_app app;        /* valid after peri_vm_load() */
-    size_t memory;              /* bytes the Lua heap holds */
+    struct peri_heap heap;      /* its memory */
 };
 
 /* The VM of a Lua state or coroutine. */
@@ -33,13 +34,13 @@ int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers
  * which the caller frees with peri_buf_deinit(). */
 int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct peri_buf *error);
 
-/* Finds the app at `path`, a folder with app.lua or a Lua file: pushes its file and makes `require` look
- * in its folder first. Returns false with a message pushed when there is none. May raise. */
+/* Finds the app at `path`, a folder with app.lua or a Lua file: pushes its file and makes `require`
+ * look in its folder first. Returns false with a message pushed when there is none. May raise. */
 bool peri_vm_find_app(lua_State *L, const char *path);
 
-/* Runs the function at a registry reference in a task and the loop until it has ended, waits included;
- * for what comes before the first request and after the last one. Returns 0 and, in *result (may be
- * NULL), the integer it returned; or -1 with the error appended. */
+/* Runs the function at a registry reference in a task and the loop until it has ended, waits
+ * included; for what comes before the first request and after the last one. Returns 0 and, in
+ * *result (may be NULL), the integer it returned; or -1 with the error appended. */
 int peri_vm_call(struct peri_vm *vm, int function, lua_Integer *result, struct peri_buf *error);
 
 /* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`. */

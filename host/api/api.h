@@ -25,12 +25,13 @@ struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *e
 struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,
                                           int response);
 
-/* Takes a value that was made for, or assigned to, the request object at `index`: pushes it and returns
- * true, or pushes nothing. */
-bool peri_request_take(lua_State *L, int index, const char *key);
+/* Keeps a value under a name in the request object at `request`: both are on top of the stack, the
+ * name first, and are popped. */
+void peri_request_keep(lua_State *L, int request);
 
-/* Gives the request object at `index` an empty table of values; pushes it and returns its index. */
-int peri_request_values(lua_State *L, int index, int room);
+/* Takes what was put on `req.response` of the request object at `index`: pushes it and returns
+ * true, or pushes nothing. */
+bool peri_request_take_response(lua_State *L, int index);
 
 /* The exchange of the request object at `index`; NULL when it is none, or has ended. */
 struct peri_exchange *peri_request_exchange(lua_State *L, int index);
@@ -38,7 +39,8 @@ struct peri_exchange *peri_request_exchange(lua_State *L, int index);
 /* Makes the table on top an explicit response. */
 void peri_response_mark(lua_State *L);
 
-/* Calls the function of this name that the framework (response.lua) put into perigee.host.response. */
+/* Calls the function of this name that the framework (response.lua) put into perigee.host.response.
+ */
 void peri_response_call(lua_State *L, const char *name, int arguments, int results);
 
 /* Whether the value is an explicit response, or an HTTP error, of the framework's. */

@@ -249,14 +249,30 @@ static void push_response(lua_State *L, struct peri_exchange *exchange)
 
 typedef void push_fn(lua_State *L, struct peri_exchange *exchange);
 
+static void push_body_method(lua_State *L, struct peri_exchange *exchange);
+
+enum field { RESPONSE_FIELD = 10 };
+
+/* What a request has. Those without a function are there once they are declared or assigned. */
 static const struct {
     const char *name;
     push_fn *push;
 } fields[] = {
-    {"method", push_method},   {"path", push_path},     {"target", push_target},
-    {"params", push_params},   {"query", push_query},   {"headers", push_headers},
-    {"cookies", push_cookies}, {"client", push_client}, {"id", push_id},
-    {"response", push_response}, {"state", push_state},
+    {"params", push_params},
+    {"query", push_query},
+    {"headers", push_headers},
+    {"cookies", push_cookies},
+    {"body", push_body_method},
+    {"form", NULL},
+    {"files", NULL},
+    {"deps", NULL},
+    {"method", push_method},
+    {"path", push_path},
+    [RESPONSE_FIELD] = {"response", push_response},
+    {"target", push_target},
+    {"client", push_client},
+    {"id", push_id},
+    {"state", push_state},
 };
 
 /* --- methods -----------------------------------------------------------------------------------
@@ -285,6 +301,12 @@ static int request_body(lua_State *L)
         return peri_exchange_await_body(L, exchange, push_body);
     lua_pushlstring(L, exchange->body_at, exchange->body_len);
     return 1;
+}
+
+static void push_body_method(lua_State *L, struct peri_exchange *exchange)
+{
+    (void) exchange;
+    lua_pushcfunction(L, request_body);
 }
 
 /* Raises the 422 that FastAPI gives to a body that is no JSON. */
@@ -439,73 +461,102 @@ static int request_after(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"after", request_after},
-    {"all", request_all},   {"body", request_body}, {"chunks", request_chunks},
-    {"json", request_json}, {NULL, NULL},
+    {"after", request_after},   {"all", request_all},   {"body", request_body},
+    {"chunks", request_chunks}, {"json", request_json}, {NULL, NULL},
 };
 
 /* --- the object --------------------------------------------------------------------------------
  */
 
-/* What was made before, or assigned, comes first; then methods and fields (upvalue 1: name to
- * function or to the index of a field). */
+/* User value 1 is a table of what was assigned under other names, nil until there is some; field i
+ * is kept in user value 2 + i. Upvalue 1 of the metamethods maps a name to the index of a field or
+ * to a method; what is kept comes before what is made, so an assigned value hides a method. */
+enum { OTHERS = 1, FIRST_FIELD = 2 };
+
+#define FIELD_COUNT ((int) (sizeof(fields) / sizeof(*fields)))
+
+/* Pushes what the name at `key` stands for and returns its type. */
+static int push_meaning(lua_State *L, int key)
+{
+    lua_pushvalue(L, key);
+    return lua_rawget(L, lua_upvalueindex(1));
+}
+
 static int request_index(lua_State *L)
 {
-    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
-    bool kept = lua_getiuservalue(L, 1, 1) == LUA_TTABLE;
-    if (kept) {
+    /* The way of every access: upvalue 2 is the metatable, so no look-up by name is needed. */
+    struct peri_request_box *box = lua_touserdata(L, 1);
+    if (box == NULL || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(2)) ||
+        box->exchange == NULL)
+        return exchange_of(L, REQUEST_TYPE) == NULL; /* raises */
+    lua_settop(L, 2);
+    struct peri_exchange *exchange = box->exchange;
+    int type = push_meaning(L, 2);
+    if (type == LUA_TNUMBER) {
+        int slot = (int) lua_tointeger(L, -1);
+        if (lua_getiuservalue(L, 1, FIRST_FIELD + slot) != LUA_TNIL)
+            return 1;
+        if (fields[slot].push == NULL)
+            return 1; /* not declared: nil */
+        fields[slot].push(L, exchange);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, FIRST_FIELD + slot);
+        return 1;
+    }
+    if (lua_getiuservalue(L, 1, OTHERS) == LUA_TTABLE) {
         lua_pushvalue(L, 2);
         if (lua_rawget(L, -2) != LUA_TNIL)
             return 1;
-        lua_pop(L, 1);
     }
-    lua_pushvalue(L, 2);
-    int type = lua_rawget(L, lua_upvalueindex(1));
-    if (type != LUA_TNUMBER)
-        return 1; /* a method, or nil */
-    lua_Integer field = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    if (!kept) {
-        lua_pop(L, 1);
-        lua_createtable(L, 0, 4);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, 1);
-    }
-    fields[field].push(L, exchange);
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, -4);
-    return 1;
+    lua_settop(L, 3);
+    return 1; /* a method, or nil */
 }
 
-bool peri_request_take(lua_State *L, int index, const char *key)
+static const char metatable_key; /* its address: the metatable, found without hashing its name */
+static const char names_key;     /* its address is the registry key of the names, as in upvalue 1 */
+
+void peri_request_keep(lua_State *L, int request)
+{
+    int value = lua_gettop(L);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+    lua_pushvalue(L, value - 1);
+    if (lua_rawget(L, -2) == LUA_TNUMBER) {
+        int slot = (int) lua_tointeger(L, -1);
+        lua_pushvalue(L, value);
+        lua_setiuservalue(L, request, FIRST_FIELD + slot);
+    } else {
+        if (lua_getiuservalue(L, request, OTHERS) != LUA_TTABLE) {
+            lua_createtable(L, 0, 4);
+            lua_pushvalue(L, -1);
+            lua_setiuservalue(L, request, OTHERS);
+        }
+        lua_pushvalue(L, value - 1);
+        lua_pushvalue(L, value);
+        lua_rawset(L, -3);
+    }
+    lua_settop(L, value - 2);
+}
+
+static int request_newindex(lua_State *L)
+{
+    exchange_of(L, REQUEST_TYPE);
+    lua_settop(L, 3);
+    peri_request_keep(L, 1);
+    return 0;
+}
+
+bool peri_request_take_response(lua_State *L, int index)
 {
     if (lua_type(L, index) != LUA_TUSERDATA)
         return false;
     index = lua_absindex(L, index);
-    if (lua_getiuservalue(L, index, 1) != LUA_TTABLE) {
+    if (lua_getiuservalue(L, index, FIRST_FIELD + RESPONSE_FIELD) == LUA_TNIL) {
         lua_pop(L, 1);
         return false;
     }
-    lua_pushstring(L, key);
-    if (lua_rawget(L, -2) == LUA_TNIL) {
-        lua_pop(L, 2);
-        return false;
-    }
-    lua_pushstring(L, key);
     lua_pushnil(L);
-    lua_rawset(L, -4);
-    lua_remove(L, -2);
+    lua_setiuservalue(L, index, FIRST_FIELD + RESPONSE_FIELD);
     return true;
-}
-
-int peri_request_values(lua_State *L, int index, int room)
-{
-    index = lua_absindex(L, index);
-    lua_createtable(L, 0, room);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, 1);
-    return lua_gettop(L);
 }
 
 struct peri_exchange *peri_request_exchange(lua_State *L, int index)
@@ -514,30 +565,18 @@ struct peri_exchange *peri_request_exchange(lua_State *L, int index)
     return box != NULL ? box->exchange : NULL;
 }
 
-static int request_newindex(lua_State *L)
-{
-    exchange_of(L, REQUEST_TYPE);
-    if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
-        lua_pop(L, 1);
-        lua_createtable(L, 0, 4);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, 1);
-    }
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, 3);
-    lua_rawset(L, -3);
-    return 0;
-}
-
 static void new_request_metatable(lua_State *L)
 {
-    lua_createtable(L, 0, 16);
+    lua_createtable(L, 0, 32);
     luaL_setfuncs(L, methods, 0);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
-        lua_pushinteger(L, (lua_Integer) i);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        lua_pushinteger(L, i);
         lua_setfield(L, -2, fields[i].name);
     }
-    lua_pushcclosure(L, request_index, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, request_index, 2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, request_newindex);
     lua_setfield(L, -2, "__newindex");
@@ -545,10 +584,16 @@ static void new_request_metatable(lua_State *L)
 
 struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *exchange)
 {
-    struct peri_request_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
+    struct peri_request_box *box =
+        lua_newuserdatauv(L, sizeof(*box), FIRST_FIELD - 1 + FIELD_COUNT);
     box->exchange = exchange;
-    if (luaL_newmetatable(L, REQUEST_TYPE))
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key) == LUA_TNIL) {
+        lua_pop(L, 1);
+        luaL_newmetatable(L, REQUEST_TYPE);
         new_request_metatable(L);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+    }
     lua_setmetatable(L, -2);
     return box;
 }

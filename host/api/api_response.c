@@ -47,7 +47,7 @@ void peri_response_call(lua_State *L, const char *name, int arguments, int resul
 /* take(req): what was put on req.response, or nil; it is gone from there. */
 static int response_take(lua_State *L)
 {
-    if (!peri_request_take(L, 1, "response"))
+    if (!peri_request_take_response(L, 1))
         lua_pushnil(L);
     return 1;
 }

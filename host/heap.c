@@ -1,0 +1,116 @@
+#include "heap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_BYTES 16384
+
+struct peri_heap_page {
+    struct peri_heap_page *next;
+    char blocks[] __attribute__((aligned(PERI_HEAP_STEP)));
+};
+
+#if defined(__SANITIZE_ADDRESS__)
+#define IS_SMALL(size) ((void) (size), 0)
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IS_SMALL(size) ((void) (size), 0)
+#endif
+#endif
+#ifndef IS_SMALL
+#define IS_SMALL(size) ((size) <= PERI_HEAP_SMALL)
+#endif
+
+static size_t class_of(size_t size)
+{
+    return (size + PERI_HEAP_STEP - 1) / PERI_HEAP_STEP;
+}
+
+static void give(struct peri_heap *heap, void *block, size_t size)
+{
+    if (!IS_SMALL(size)) {
+        free(block);
+        return;
+    }
+    *(void **) block = heap->free[class_of(size)];
+    heap->free[class_of(size)] = block;
+}
+
+/* A block of a class whose free list is empty: cut from the page, or from a new one. */
+static void *cut(struct peri_heap *heap, size_t size_class)
+{
+    size_t size = size_class * PERI_HEAP_STEP;
+    if (heap->fresh_len < size) {
+        struct peri_heap_page *page = malloc(sizeof(*page) + PAGE_BYTES);
+        if (page == NULL)
+            return NULL;
+        page->next = heap->pages;
+        heap->pages = page;
+        if (heap->fresh_len > 0) /* less than was asked for: it still serves a smaller class */
+            give(heap, heap->fresh, heap->fresh_len);
+        heap->fresh = page->blocks;
+        heap->fresh_len = PAGE_BYTES;
+    }
+    void *block = heap->fresh;
+    heap->fresh += size;
+    heap->fresh_len -= size;
+    return block;
+}
+
+static void *take(struct peri_heap *heap, size_t size)
+{
+    if (!IS_SMALL(size))
+        return malloc(size);
+    size_t size_class = class_of(size);
+    void *block = heap->free[size_class];
+    if (__builtin_expect(block == NULL, 0))
+        return cut(heap, size_class);
+    heap->free[size_class] = *(void **) block;
+    return block;
+}
+
+static void *resize(struct peri_heap *heap, void *block, size_t before, size_t after)
+{
+    if (IS_SMALL(before) && IS_SMALL(after) && class_of(before) == class_of(after))
+        return block;
+    if (!IS_SMALL(before) && !IS_SMALL(after))
+        return realloc(block, after);
+    void *moved = take(heap, after);
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, block, before < after ? before : after);
+    give(heap, block, before);
+    return moved;
+}
+
+void *peri_heap_allocate(void *context, void *block, size_t before, size_t after)
+{
+    struct peri_heap *heap = context;
+    if (block == NULL) { /* `before` is the kind of object then */
+        if (after == 0)
+            return NULL;
+        block = take(heap, after);
+        heap->used += block != NULL ? after : 0;
+        return block;
+    }
+    if (after == 0) {
+        give(heap, block, before);
+        heap->used -= before;
+        return NULL;
+    }
+    block = resize(heap, block, before, after);
+    if (block != NULL)
+        heap->used = heap->used - before + after;
+    return block;
+}
+
+void peri_heap_deinit(struct peri_heap *heap)
+{
+    struct peri_heap_page *page = heap->pages;
+    while (page != NULL) {
+        struct peri_heap_page *next = page->next;
+        free(page);
+        page = next;
+    }
+    *heap = (struct peri_heap){0};
+}

@@ -336,7 +336,13 @@ local function build_operation(self, operation, singletons)
     handler = compose.answering(handler, failing, operation.status, response)
     handler = compose.compose(operation.middlewares, handler, failing)
   end
+  local needs = {}
+  for i, dependency_entry in ipairs(operation.deps) do
+    needs[i] = dependency_entry.name or dependency.label(dependency_entry.dependency)
+  end
   return {
+    name = operation.name,
+    needs = needs,
     methods = operation.methods,
     path = operation.path,
     handler = handler,

@@ -4,6 +4,7 @@
 
 local errors = require("perigee.errors")
 local inputs = require("perigee.inputs")
+local source = require("perigee.source")
 
 local M = {}
 
@@ -62,6 +63,7 @@ function M.new(options, run)
     errors.raise("%s: 'scope' says when 'close' is due, so it needs 'open'", what)
   end
   sequence = sequence + 1
+  local where, made_at = errors.caller()
   local self = setmetatable({
     seq = sequence,
     groups = inputs.read(what, options),
@@ -72,7 +74,8 @@ function M.new(options, run)
     scope = options.scope or "request",
     cache = options.cache ~= false,
     uses_scopes = options.uses_scopes,
-    source = (errors.caller()),
+    source = where,
+    made_at = made_at,
   }, Dependency)
   if self.scope == "app" and (#self.groups > 0 or #self.deps > 0) then
     errors.raise("%s: one with scope 'app' serves all requests: it has no inputs", what)
@@ -234,6 +237,20 @@ function M.each(entries, visit)
     end
   end
   walk(entries, {})
+end
+
+--- What a dependency is called in lists for people: its scheme, its name, or where it was made.
+---@param dependency perigee.Dependency
+---@return string
+function M.label(dependency)
+  if dependency.scheme then
+    return dependency.scheme.name
+  end
+  local made = dependency.made_at
+  local name = made and source.assigned_name(made.source, made.currentline)
+  local fn = dependency.run or dependency.open
+  local info = debug.getinfo(fn, "S")
+  return name or source.name_of(fn) or info.short_src .. ":" .. info.linedefined
 end
 
 -- What a dependency with inputs of its own is called with: its own values, else the request.

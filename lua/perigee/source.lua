@@ -45,6 +45,15 @@ function M.name_of(fn)
     or line:match("^%s*[%w_%s.]-([%a_][%w_]*)%s*=%s*function%s*%(")
 end
 
+--- The name that what a line makes is assigned to, as in `local get_db = perigee.dependency(...)`.
+---@param source string as debug.getinfo has it
+---@param line integer
+---@return string?
+function M.assigned_name(source, line)
+  local lines = lines_of(source)
+  return lines and lines[line] and lines[line]:match("([%a_][%w_]*)%s*=[^=]")
+end
+
 --- The text of the `---` comment that ends right above a line; nil when there is none. An annotation
 --- (`---@...`) ends the text.
 ---@param source string as debug.getinfo has it

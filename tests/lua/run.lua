@@ -87,6 +87,7 @@ if #names == 0 then
     "inputs",
     "json_schema",
     "openapi",
+    "openapi_diff",
     "ordered",
     "response",
     "security",

@@ -3,6 +3,7 @@
 local M = {}
 
 local MAX_MESSAGE = 1500 -- characters of a message; a table dumped into it must not scroll the place away
+local MAX_LEVELS = 100 -- of a stack
 local MAX_FRAMES = 8
 
 --- The lines of `file` around `line`, numbered, with a mark at it; "" when they cannot be read.
@@ -44,15 +45,15 @@ local function known_files(path, message)
   for file in message:gmatch("'([^'\n]+)'") do
     files[#files + 1] = file
   end
-  local level = 2
-  while true do
+  -- Looking at a level costs as much as its number, and a stack overflow has 300,000 of them.
+  for level = 2, 2 + MAX_LEVELS do
     local info = debug.getinfo(level, "S")
     if not info then
-      return files
+      break
     end
     files[#files + 1] = info.source:match("^@(.+)")
-    level = level + 1
   end
+  return files
 end
 
 --- The first place named in `message`: a file that can be read, and a line. Lua shortens long names

@@ -12,6 +12,7 @@
 #define COPY_LIMIT 16384    /* a longer body is written from where it is */
 #define OUT_KEPT 65536      /* memory the loop's out buffer keeps between turns */
 #define LINGER_MS 5000
+#define LATE_MS 250 /* a deadline that fires later than this was held up by ourselves */
 
 struct write {
     uv_write_t req;
@@ -40,9 +41,13 @@ void peri_conn_set_read_due(struct peri_conn *conn, uint64_t due)
 static void on_read_timer(struct peri_timer *timer)
 {
     struct peri_conn *conn = peri_container_of(timer, struct peri_conn, read_timer);
+    uint64_t now = uv_now(&conn->loop->uv);
     if (conn->read_due == 0)
         return;
-    if (conn->read_due > uv_now(&conn->loop->uv)) {
+    if (now > conn->read_due + LATE_MS)
+        conn->read_due =
+            now + LATE_MS; /* it was the loop that was busy: look at the socket first */
+    if (conn->read_due > now) {
         peri_timer_start(&conn->loop->timers, timer, conn->read_due);
         return;
     }
@@ -55,6 +60,7 @@ static void on_read_timer(struct peri_timer *timer)
 
 static void start_write_timer(struct peri_conn *conn)
 {
+    uv_update_time(&conn->loop->uv); /* a handler may have computed since */
     conn->queued_before = uv_stream_get_write_queue_size((uv_stream_t *) &conn->tcp);
     peri_timer_start(&conn->loop->timers, &conn->write_timer,
                      uv_now(&conn->loop->uv) + conn->loop->vm.app.limits.write_timeout_ms);

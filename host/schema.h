@@ -229,11 +229,11 @@ void peri_result_push_errors(lua_State *L, const struct peri_result *result);
 /* Makes the Lua value of a file part; pushes one value. Set once per result by the host. */
 void peri_result_on_file(struct peri_result *result, void (*push_file)(lua_State *L, void *file));
 
-/* Gives the values of every valid group to `keep`, each under its name (file parts under "files"), and
- * runs the checks. Returns PERI_VALID, or PERI_INVALID when a check refused; its errors are then in the
- * result. A `model` group is the value itself, the others are a table of values. `keep` finds the name
- * and the value on top of the stack and pops both; `target` is what it was called with. The inputs
- * stand at `inputs_index` on the stack. May raise. */
+/* Gives the values of every valid group to `keep`, each under its name (file parts under "files"),
+ * and runs the checks. Returns PERI_VALID, or PERI_INVALID when a check refused; its errors are
+ * then in the result. A `model` group is the value itself, the others are a table of values. `keep`
+ * finds the name and the value on top of the stack and pops both; `target` is what it was called
+ * with. The inputs stand at `inputs_index` on the stack. May raise. */
 enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_result *result,
                                    void (*keep)(lua_State *L, int target), int target);
 

@@ -700,6 +700,9 @@ static const struct peri_value *keep_values(struct peri_compiler *c,
 static void convert_default(struct peri_compiler *c, struct peri_type *type)
 {
     struct peri_default *fallback = (struct peri_default *) type->fallback;
+    struct peri_json_node *node = (struct peri_json_node *) fallback->node;
+    if (node->type == PERI_TAPE_EMPTY)
+        node->type = peri_type_is_sequence(type) ? PERI_JSON_ARRAY : PERI_JSON_OBJECT;
     struct peri_result *result = peri_result_push(c->L);
     struct peri_run run = {
         .result = result, .mode = PERI_MODE_VALUE, .budget = 10000, .from_lua = true};

@@ -111,27 +111,6 @@ static bool has_name(const struct peri_field *field, struct peri_text name, enum
                                         : memcmp(field->name, name.data, name.len) == 0;
 }
 
-/* Whether a parameter of this type reads all values of its name. */
-static bool is_sequence(const struct peri_type *type)
-{
-    switch ((enum peri_kind) type->kind) {
-    case PERI_KIND_ARRAY:
-    case PERI_KIND_SET:
-    case PERI_KIND_TUPLE:
-        return true;
-    case PERI_KIND_REF:
-        return is_sequence(type->target);
-    case PERI_KIND_UNION:
-        for (uint32_t i = 0; i < type->any_of.count; i++) {
-            if (is_sequence(type->any_of.members[i]))
-                return true;
-        }
-        return false;
-    default:
-        return false;
-    }
-}
-
 static size_t count_named(const struct pairs *pairs, struct peri_text name)
 {
     size_t count = 0;
@@ -172,7 +151,7 @@ static const struct peri_json_node *read_parameter(struct reader *reader, const 
                                                    struct peri_text name, bool empty_is_missing,
                                                    struct peri_json_node *room)
 {
-    if (is_sequence(type)) {
+    if (peri_type_is_sequence(type)) {
         size_t count = count_named(pairs, name);
         if (count == 0)
             return NULL;
@@ -354,7 +333,7 @@ static size_t count_nodes(const struct peri_group *group, const struct pairs *pa
         const struct peri_member *member = &group->fields.members[i];
         const struct peri_default *fallback = member->type->fallback;
         struct peri_text name = group->lookups != NULL ? group->lookups[i] : member->wire;
-        size_t values = is_sequence(member->type) ? count_named(pairs, name) : 0;
+        size_t values = peri_type_is_sequence(member->type) ? count_named(pairs, name) : 0;
         size_t missing = fallback != NULL && fallback->node != NULL ? fallback->node->skip : 0;
         count += 2 + (values > missing ? values : missing);
     }
@@ -377,7 +356,7 @@ static const struct peri_json_node *build_object(struct reader *reader,
         struct peri_text name = group->lookups != NULL ? group->lookups[i] : member->wire;
         if (find_pair(pairs, name) != NULL) {
             add_key(&object, member->wire);
-            add_values(reader, &object, pairs, name, is_sequence(member->type));
+            add_values(reader, &object, pairs, name, peri_type_is_sequence(member->type));
         } else if (fallback != NULL && fallback->node != NULL &&
                    fallback->node->type != PERI_JSON_NULL) {
             add_key(&object, member->wire);

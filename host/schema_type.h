@@ -572,6 +572,9 @@ uint32_t peri_hash(const char *bytes, size_t len);
 const struct peri_member *peri_model_find(const struct peri_model *model, const char *key,
                                           size_t len);
 
+/* Whether values are lists: a parameter of such a type reads all values of its name. */
+bool peri_type_is_sequence(const struct peri_type *type);
+
 /* Adds an error. Always returns false, so that a check can end with it. */
 bool peri_fail(struct peri_run *run, const struct peri_loc *loc, const struct peri_json_node *input,
                enum peri_error error, const struct peri_context *context, unsigned count);

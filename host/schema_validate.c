@@ -208,3 +208,23 @@ bool peri_validate(struct peri_run *run, const struct peri_type *type,
     run->result->count = start;
     return false;
 }
+
+bool peri_type_is_sequence(const struct peri_type *type)
+{
+    switch ((enum peri_kind) type->kind) {
+    case PERI_KIND_ARRAY:
+    case PERI_KIND_SET:
+    case PERI_KIND_TUPLE:
+        return true;
+    case PERI_KIND_REF:
+        return peri_type_is_sequence(type->target);
+    case PERI_KIND_UNION:
+        for (uint32_t i = 0; i < type->any_of.count; i++) {
+            if (peri_type_is_sequence(type->any_of.members[i]))
+                return true;
+        }
+        return false;
+    default:
+        return false;
+    }
+}

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define TRACEBACK_FRAMES 20
+
 static int on_panic(lua_State *L)
 {
     const char *text = lua_tostring(L, -1);
@@ -350,6 +352,38 @@ int peri_vm_call(struct peri_vm *vm, int function, lua_Integer *result, struct p
     return error->len == before ? 0 : -1;
 }
 
+/* The innermost frames of the running coroutine. Not luaL_traceback, which looks for the outermost
+ * ones too: behind a stack overflow that takes a second. */
+static void add_frames(lua_State *L, luaL_Buffer *text)
+{
+    lua_Debug frame;
+    luaL_addstring(text, "\nstack traceback:");
+    for (int level = 1; lua_getstack(L, level, &frame); level++) {
+        if (level > TRACEBACK_FRAMES) {
+            luaL_addstring(text, "\n\t...");
+            return;
+        }
+        lua_getinfo(L, "Slnt", &frame);
+        lua_pushfstring(L, "\n\t%s:", frame.short_src);
+        luaL_addvalue(text);
+        if (frame.currentline > 0) {
+            lua_pushfstring(L, "%d:", frame.currentline);
+            luaL_addvalue(text);
+        }
+        if (*frame.namewhat != '\0')
+            lua_pushfstring(L, " in %s '%s'", frame.namewhat, frame.name);
+        else if (*frame.what == 'm')
+            lua_pushliteral(L, " in main chunk");
+        else if (*frame.what == 'C')
+            lua_pushliteral(L, " in a C function");
+        else
+            lua_pushfstring(L, " in function <%s:%d>", frame.short_src, frame.linedefined);
+        luaL_addvalue(text);
+        if (frame.istailcall)
+            luaL_addstring(text, "\n\t(...tail calls...)");
+    }
+}
+
 int peri_traceback(lua_State *L)
 {
     if (lua_type(L, 1) != LUA_TSTRING) {
@@ -359,8 +393,15 @@ int peri_traceback(lua_State *L)
         if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1))
             return 1;
         luaL_tolstring(L, 1, NULL);
+        lua_replace(L, 1);
     }
-    luaL_traceback(L, L, lua_tostring(L, -1), 1);
+    lua_settop(L, 1);
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    lua_pushvalue(L, 1);
+    luaL_addvalue(&text);
+    add_frames(L, &text);
+    luaL_pushresult(&text);
     return 1;
 }
 

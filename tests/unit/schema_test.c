@@ -622,12 +622,6 @@ static const struct example unions[] = {
 static lua_State *L;
 static struct peri_result *result;
 
-/* What the host keeps in a request, these tests keep in a table. */
-static void keep(lua_State *vm, int target)
-{
-    lua_rawset(vm, target);
-}
-
 static int open_vm(void **state)
 {
     (void) state;

@@ -494,13 +494,6 @@ function App:document()
   each_entry(self.webhooks, enter_router(ROOT, self.webhooks), function(entry, context)
     webhooks[#webhooks + 1] = describe(self, entry, context)
   end)
-  local own = {} -- a mounted app's paths are relative to where it is mounted
-  for i, operation in ipairs(self.operations) do
-    own[i] = setmetatable(
-      { path = operation.path:sub(#self.mounted_at + 1) },
-      { __index = operation }
-    )
-  end
   local config = self.config
   if self.mounted_at ~= "" and not config.root_path then
     config = union(config, { root_path = self.mounted_at })

@@ -255,11 +255,12 @@ end
 
 -- What a dependency with inputs of its own is called with: its own values, else the request.
 local View = {}
+local METHODS = { after = true, all = true, body = true, chunks = true, json = true }
 
 function View.__index(view, key)
   local req = rawget(view, View)
   local value = req[key]
-  if type(value) == "function" and (key == "body" or key == "json" or key == "chunks") then
+  if METHODS[key] and type(value) == "function" then
     return function(_, ...)
       return value(req, ...)
     end

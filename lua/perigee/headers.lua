@@ -56,6 +56,14 @@ function M.remove(list, name)
   end
 end
 
+--- The first value of a header as it was sent, whatever the operation declares under `headers`.
+---@param req perigee.Request
+---@param name string
+---@return string?
+function M.sent(req, name)
+  return req:all("headers", name)[1]
+end
+
 --- Replaces all values of a name by one.
 ---@param list perigee.HeaderList
 ---@param name string

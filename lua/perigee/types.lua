@@ -2,6 +2,7 @@
 --- makes a new node, so that fields keep their written order.
 
 local errors = require("perigee.errors")
+local from_json_schema = require("perigee.from_json_schema")
 local model = require("perigee.model")
 local node_of = require("perigee.node")
 
@@ -158,6 +159,18 @@ function M.ref(target, given)
     errors.raise("t.ref: a function that returns the type is needed")
   end
   return node_of.apply(node_of.new("ref", { target = target }), given)
+end
+
+--- The type that accepts what a JSON Schema accepts; an error where types cannot say it.
+---@param schema table|string a table, or its JSON text
+---@param name? string makes a model of this name when the schema is of an object
+---@return perigee.Type
+function M.from_json_schema(schema, name)
+  local ok, node = pcall(from_json_schema.read, M, schema, name)
+  if not ok then
+    errors.raise("%s", tostring(node))
+  end
+  return node
 end
 
 local SIMPLE_SET = {}

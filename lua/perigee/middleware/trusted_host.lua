@@ -1,6 +1,7 @@
 --- Refuses requests for hosts that are not the app's (Host header attacks).
 
 local errors = require("perigee.errors")
+local headers = require("perigee.headers")
 local response = require("perigee.response")
 
 local OPTIONS = { allowed_hosts = "table", www_redirect = "boolean" }
@@ -30,7 +31,7 @@ return function(options)
   local www_redirect = options.www_redirect ~= false
 
   return function(req, next)
-    local host = host_of(req:header("host") or "")
+    local host = host_of(headers.sent(req, "host") or "")
     if any or exact[host] then
       return next(req)
     end
@@ -40,7 +41,7 @@ return function(options)
       end
     end
     if www_redirect and exact["www." .. host] then
-      return response.redirect("//www." .. req:header("host") .. req.target)
+      return response.redirect("//www." .. headers.sent(req, "host") .. req.target)
     end
     return response.text("Invalid host header", { status = 400 })
   end

@@ -17,6 +17,7 @@ perigee_add_archive(lua5.4-cjson liblua5.4-cjson.a)
 perigee_add_archive(lua5.4 liblua5.4.a)
 perigee_add_archive(libuv libuv_a.a)
 perigee_add_archive(libpcre2-8 libpcre2-8.a)
+perigee_add_archive(zlib libz.a)
 target_compile_definitions(perigee_libraries INTERFACE PCRE2_CODE_UNIT_WIDTH=8)
 target_link_libraries(perigee_libraries INTERFACE Threads::Threads m)
 

@@ -1,4 +1,5 @@
-/* Files that the build links into the binary (cmake/embed.cmake): the framework's Lua modules. */
+/* Files that the build links into the binary (cmake/embed.cmake): the framework's Lua modules, and
+ * the assets of the documentation pages (cmake/assets.cmake), which are gzip files. */
 #ifndef PERI_EMBED_H
 #define PERI_EMBED_H
 
@@ -13,5 +14,8 @@ struct peri_embedded {
 
 extern const struct peri_embedded peri_embedded[];
 extern const size_t peri_embedded_count;
+
+extern const struct peri_embedded peri_assets[]; /* "swagger-ui.css.gz" */
+extern const size_t peri_assets_count;
 
 #endif

@@ -204,40 +204,80 @@ end
 local TYPES = {
   css = "text/css; charset=utf-8",
   js = "text/javascript; charset=utf-8",
+  txt = "text/plain; charset=utf-8",
 }
+
+-- Whether the client takes gzip (RFC 9110, 12.5.3): it is named, or everything is, and not refused.
+local function accepts_gzip(req)
+  local named, any = nil, nil
+  for coding, parameters in (req.headers["accept-encoding"] or ""):gmatch("([^%s,;]+)([^,]*)") do
+    local quality = parameters:match("^%s*;%s*[qQ]%s*=%s*([%d.]+)")
+    local accepted = (tonumber(quality or "1") or 0) > 0
+    coding = coding:lower()
+    if coding == "gzip" or coding == "x-gzip" then
+      named = named or accepted
+    elseif coding == "*" then
+      any = accepted
+    end
+  end
+  if named == nil then
+    return any or false
+  end
+  return named
+end
 
 local function not_modified(req, etag)
   local known = req.headers["if-none-match"]
   return known ~= nil and (known == "*" or known:find(etag, 1, true) ~= nil)
 end
 
--- Answers with bytes that stay the same as long as the binary and the app do.
-local function cached(req, bytes, content_type, etag, cache_control)
-  local headers = { { "ETag", etag }, { "Cache-Control", cache_control } }
+-- Answers with what stays the same as long as the binary and the app do: `packed` to clients that take
+-- gzip, what `unpack` makes to others.
+local function cached(req, content_type, tag, packed, unpack)
+  local gzip = accepts_gzip(req)
+  local etag = ('"%s%s"'):format(tag, gzip and "-gzip" or "") -- other bytes, other tag
+  local headers = {
+    { "ETag", etag },
+    { "Cache-Control", "no-cache" },
+    { "Vary", "Accept-Encoding" },
+  }
   if not_modified(req, etag) then
     return response.empty(304, { headers = headers })
   end
-  return response.bytes(bytes, { content_type = content_type, headers = headers })
+  if gzip then
+    headers[#headers + 1] = { "Content-Encoding", "gzip" }
+  end
+  return response.bytes(gzip and packed or unpack(), {
+    content_type = content_type,
+    headers = headers,
+  })
 end
 
 local function serve_asset(req)
   local name = req.params.asset
-  local bytes = host.assets.read(name)
-  if not bytes then
+  local packed, tag = host.assets.read(name)
+  if not packed then
     error(errors.http_error(404), 0)
   end
-  local content_type = TYPES[name:match("%.(%w+)$")] or "application/octet-stream"
-  local etag = ('"%s-%d"'):format(name, #bytes)
-  return cached(req, bytes, content_type, etag, "no-cache")
+  local content_type = TYPES[name:match("%.(%w+)$")]
+  return cached(req, content_type, tag, packed, function()
+    return host.assets.unpack(name)
+  end)
 end
 
--- FNV-1a, 64 bits: tells versions of a document apart, and no more.
-local function fingerprint(text)
-  local hash = 0xcbf29ce484222325
-  for i = 1, #text do
-    hash = (hash ~ text:byte(i)) * 0x100000001b3
+-- The document, made and packed when it is first asked for.
+local function serve_document(make)
+  local text, packed, tag
+  local function unpack()
+    return text
   end
-  return ("%016x"):format(hash)
+  return function(req)
+    if not text then
+      text = make()
+      packed, tag = host.assets.pack(text)
+    end
+    return cached(req, "application/json", tag, packed, unpack)
+  end
 end
 
 local function page(text)
@@ -268,14 +308,7 @@ function M.routes(config, prefix, document)
   local function add(path, handler)
     routes[#routes + 1] = { path = path, handler = handler }
   end
-  local text, etag
-  add(openapi_url, function(req)
-    if not text then
-      text = document()
-      etag = '"' .. fingerprint(text) .. '"'
-    end
-    return cached(req, text, "application/json", etag, "no-cache")
-  end)
+  add(openapi_url, serve_document(document))
 
   local docs_url = url_of("docs_url", "/docs")
   local redoc_url = url_of("redoc_url", "/redoc")

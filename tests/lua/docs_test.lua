@@ -78,6 +78,23 @@ test("the document is made when asked for, once, and known by its tag", function
   t:eq({ again.status, again.body, made }, { 304, nil, 1 })
 end)
 
+test("clients get what they take, each with a tag of its own", function(t)
+  local function get(accepted)
+    local headers = { ["accept-encoding"] = accepted }
+    local answer = route_of({}, "", "/openapi.json")({ headers = headers })
+    return { answer.body, answer:get("ETag"), answer:get("Content-Encoding"), answer:get("Vary") }
+  end
+  local packed = { "packed {}", '"tag-gzip"', "gzip", "Accept-Encoding" }
+  local plain = { "{}", '"tag"', nil, "Accept-Encoding" }
+  for _, accepted in ipairs({ "gzip", "br, GZIP;q=0.5", "*", "identity;q=0,*;q=1", "x-gzip" }) do
+    t:eq(get(accepted), packed)
+  end
+  for _, accepted in ipairs({ "", "br", "gzip;q=0", "gzip; q=0.000", "*, gzip;q=0", "*;q=0" }) do
+    t:eq(get(accepted), plain)
+  end
+  t:eq(get(nil), plain)
+end)
+
 test("assets have their type, unknown ones are not found", function(t)
   local handler = route_of({}, "", "/docs/assets/{asset}")
   local css = handler({ params = { asset = "swagger-ui.css" }, headers = {} })

@@ -180,7 +180,15 @@ function M.install()
   }
   host.assets = {
     read = function(name)
-      return name == "swagger-ui.css" and "body{}" or nil
+      if name == "swagger-ui.css" then
+        return "packed body{}", "tag"
+      end
+    end,
+    unpack = function()
+      return "body{}"
+    end,
+    pack = function(text)
+      return "packed " .. text, "tag"
     end,
   }
   package.preload["perigee.host"] = function()

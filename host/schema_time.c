@@ -602,7 +602,7 @@ const char *peri_datetime_from_number(double timestamp, struct peri_temporal *ou
     if (whole > 9.2e18)
         return too_large;
     bool milliseconds = fabs(timestamp) > (double) MILLISECONDS_FROM;
-    double fraction = fabs(timestamp - trunc(timestamp)) * (milliseconds ? 1000 : MILLION);
+    double fraction = (timestamp - whole) * (milliseconds ? 1000 : MILLION);
     const char *reason = peri_datetime_from_integer((int64_t) whole, out);
     if (reason != NULL)
         return reason;

@@ -95,24 +95,6 @@ test("clients get what they take, each with a tag of its own", function(t)
   t:eq(get(nil), plain)
 end)
 
-test("clients that take gzip get it, under another tag", function(t)
-  local handler = route_of({}, "", "/docs/assets/{asset}")
-  local function ask(accepted)
-    local sent = { ["accept-encoding"] = accepted }
-    return handler({ params = { asset = "swagger-ui.css" }, headers = sent })
-  end
-  for _, accepted in ipairs({ "gzip", "deflate, gzip;q=0.5, br", "*" }) do
-    local packed = ask(accepted)
-    t:eq({ packed.body, packed:get("Content-Encoding") }, { "packed body{}", "gzip" })
-    t:eq({ packed:get("ETag"), packed:get("Vary") }, { '"tag-gzip"', "Accept-Encoding" })
-  end
-  for _, accepted in ipairs({ "identity", "gzip;q=0", "gzip; q=0.00, br" }) do
-    local plain = ask(accepted)
-    local seen = { plain.body, tostring(plain:get("Content-Encoding")), plain:get("ETag") }
-    t:eq(seen, { "body{}", "nil", '"tag"' })
-  end
-end)
-
 test("assets have their type, unknown ones are not found", function(t)
   local handler = route_of({}, "", "/docs/assets/{asset}")
   local css = handler({ params = { asset = "swagger-ui.css" }, headers = {} })

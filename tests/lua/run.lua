@@ -78,6 +78,7 @@ if #names == 0 then
   names = {
     "answers",
     "app",
+    "cli",
     "compose",
     "cookie",
     "dependency",

@@ -121,15 +121,18 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct 
 static void send_detail(struct peri_exchange *exchange, unsigned status, const char *detail,
                         const char *lines)
 {
-    char body[256];
-    int len = snprintf(body, sizeof(body), "{\"detail\":\"%s\"}", detail);
+    struct peri_buf body = {0};
+    peri_buf_add_lit(&body, "{\"detail\":");
+    peri_json_add_string(&body, detail, strlen(detail));
+    peri_buf_add_byte(&body, '}');
     peri_answer_send(NULL, exchange,
                      &(struct peri_answer){.status = status,
                                            .type = JSON_TYPE,
                                            .type_len = sizeof(JSON_TYPE) - 1,
                                            .lines = lines,
-                                           .body = body,
-                                           .body_len = (size_t) len});
+                                           .body = body.data,
+                                           .body_len = body.len});
+    peri_buf_deinit(&body);
 }
 
 void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines)
@@ -169,7 +172,8 @@ static void send_or_fail(lua_State *L, struct peri_exchange *exchange,
     peri_answer_fail(exchange);
 }
 
-/* Answers with the value at `index` as JSON, guided by the compiled type at `program`; 0: by none. */
+/* Answers with the value at `index` as JSON, guided by the compiled type at `program`; 0: by none.
+ */
 static void answer_json(lua_State *L, struct peri_exchange *exchange, int index, int program,
                         struct peri_answer answer)
 {
@@ -303,9 +307,9 @@ int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
         keep_after(L, exchange, -1, "tasks");
         return answer_response(L, exchange);
     }
-    struct peri_answer answer = {.status = operation->status};
+    struct peri_answer answer = {.status = operation != NULL ? operation->status : 200};
     int value = lua_gettop(L);
-    bool typed = operation->response_ref != LUA_NOREF;
+    bool typed = operation != NULL && operation->response_ref != LUA_NOREF;
     if (typed)
         lua_rawgeti(L, LUA_REGISTRYINDEX, operation->response_ref);
     answer_json(L, exchange, value, typed ? value + 1 : 0, answer);

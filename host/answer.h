@@ -32,7 +32,7 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange,
 /* The answers that C gives by itself have FastAPI's shape: {"detail":"Not Found"}. */
 void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines);
 
-/* The same with a text of its own, which needs no escaping. */
+/* The same with a text of its own. */
 void peri_answer_text_detail(struct peri_exchange *exchange, unsigned status, const char *detail);
 
 /* The client's input is not valid: 422 with the errors of the loop's result. */

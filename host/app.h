@@ -16,8 +16,8 @@ struct peri_operation {
     int handler;        /* registry reference of a function (req) -> result */
     uint16_t status;    /* of a plain returned value */
     bool takes_request; /* false: the handler has no parameter, so no request object is made */
-    bool sees_invalid;  /* the handler is called with (req, errors, failed) for invalid input, too */
-    unsigned uses;      /* enum peri_inputs_uses */
+    bool sees_invalid; /* the handler is called with (req, errors, failed) for invalid input, too */
+    unsigned uses;     /* enum peri_inputs_uses */
     struct peri_inputs *inputs; /* NULL: nothing is declared */
     int inputs_ref;
     int response_ref; /* LUA_NOREF: results are written as they are */

@@ -33,9 +33,8 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
 {
     struct peri_loop *loop = conn->loop;
     struct peri_exchange *exchange = NULL;
-    struct peri_list *link = peri_list_first(&loop->free_exchanges);
+    struct peri_list *link = peri_list_pop(&loop->free_exchanges);
     if (link != NULL) {
-        peri_list_remove(link);
         loop->free_exchange_count--;
         exchange = peri_container_of(link, struct peri_exchange, link);
     } else {
@@ -70,16 +69,16 @@ static void exchange_free(struct peri_exchange *exchange)
 void peri_exchange_free_pool(struct peri_loop *loop)
 {
     struct peri_list *link;
-    while ((link = peri_list_first(&loop->free_exchanges)) != NULL) {
-        peri_list_remove(link);
+    while ((link = peri_list_pop(&loop->free_exchanges)) != NULL)
         exchange_free(peri_container_of(link, struct peri_exchange, link));
-    }
     loop->free_exchange_count = 0;
 }
 
 static void release(struct peri_exchange *exchange)
 {
     struct peri_loop *loop = exchange->loop;
+    peri_inflate_free(exchange->inflate);
+    peri_form_free(exchange->form);
     if (loop->free_exchange_count >= POOL_LIMIT) {
         exchange_free(exchange);
         return;
@@ -265,7 +264,8 @@ static int exchange_main(lua_State *L)
 /* Functions that run once the answer is out, one after the other, in a task of their own. */
 struct after {
     struct peri_loop *loop;
-    int functions; /* registry reference of an array */
+    struct peri_form *form; /* its files are theirs, too */
+    int functions;          /* registry reference of an array */
 };
 
 static int after_main(lua_State *L);
@@ -300,6 +300,7 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
     if (failed)
         peri_log_error("the functions behind an answer failed: %s", lua_tostring(task->L, -1));
     luaL_unref(after->loop->vm.L, LUA_REGISTRYINDEX, after->functions);
+    peri_form_free(after->form);
     peri_loop_task_ended(after->loop);
     free(after);
 }
@@ -311,7 +312,8 @@ static void start_after(struct peri_exchange *exchange)
         fputs("perigee: out of memory (a task)\n", stderr);
         abort();
     }
-    *after = (struct after){exchange->loop, exchange->after};
+    *after = (struct after){exchange->loop, exchange->form, exchange->after};
+    exchange->form = NULL;
     exchange->after = 0;
     peri_task_start(&exchange->loop->vm.tasks, after_main, after, on_after_ended);
 }
@@ -374,6 +376,8 @@ static bool validate(struct peri_exchange *exchange)
                         &sources);
     sources.body = exchange->body_at;
     sources.body_len = exchange->body_len;
+    if (exchange->form != NULL)
+        sources.form = peri_form_fields(exchange->form);
     switch (peri_inputs_validate(operation->inputs, &sources,
                                  (unsigned) loop->vm.app.limits.max_json_depth, loop->result)) {
     case PERI_VALID:
@@ -422,6 +426,92 @@ static uint64_t max_body_bytes(const struct peri_exchange *exchange)
                              : exchange->loop->vm.app.limits.max_body_bytes;
 }
 
+/* Keeps a piece of the body: where it is, when it is the first and `stays` until the exchange has
+ * started, else in a buffer. */
+static void keep_body(struct peri_exchange *exchange, const char *bytes, size_t len, bool stays)
+{
+    if (stays && exchange->body_len == 0 && exchange->body.len == 0) {
+        exchange->body_at = bytes;
+        exchange->body_len = len;
+        exchange->in_place = true;
+        return;
+    }
+    if (exchange->in_place) {
+        exchange->in_place = false;
+        peri_buf_add(&exchange->body, exchange->body_at, exchange->body_len);
+    }
+    peri_buf_add(&exchange->body, bytes, len);
+    exchange->body_at = exchange->body.data;
+    exchange->body_len = exchange->body.len;
+}
+
+static bool has_form(const struct peri_exchange *exchange)
+{
+    return exchange->operation != NULL && (exchange->operation->uses & PERI_USES_FORM);
+}
+
+/* What a status of the form means is said by the form. */
+static int refuse_form(struct peri_exchange *exchange, int status)
+{
+    if (status != 0)
+        exchange->detail = peri_form_detail(exchange->form);
+    return status;
+}
+
+static int take_inflated(void *context, const char *bytes, size_t len)
+{
+    struct peri_exchange *exchange = context;
+    if (exchange->form != NULL)
+        return refuse_form(exchange, peri_form_feed(exchange->form, bytes, len));
+    if (!has_form(exchange))
+        keep_body(exchange, bytes, len, false);
+    return 0;
+}
+
+static int on_body(void *context, const char *bytes, size_t len)
+{
+    struct peri_exchange *exchange = context;
+    exchange->body_total += len;
+    if (exchange->body_total > max_body_bytes(exchange))
+        return 413;
+    if (exchange->body_mode == PERI_BODY_DROPPED)
+        return 0;
+    if (exchange->inflate != NULL)
+        return peri_inflate_feed(exchange->inflate, bytes, len, take_inflated, exchange);
+    if (has_form(exchange))
+        return take_inflated(exchange, bytes, len);
+    keep_body(exchange, bytes, len, true);
+    return 0;
+}
+
+static const char *header_value(const struct peri_request *request, const char *name, size_t *len)
+{
+    int at = peri_request_find(request, 0, name, strlen(name));
+    *len = at >= 0 ? request->headers[at].value.len : 0;
+    return at >= 0 ? peri_request_at(request, request->headers[at].value) : NULL;
+}
+
+/* Makes ready for a declared body: forms are read, and compressed bodies inflated, while they
+ * arrive. */
+static int expect_body(struct peri_exchange *exchange)
+{
+    const struct peri_request *request = &exchange->request;
+    unsigned uses = exchange->operation->uses;
+    if (!(uses & (PERI_USES_BODY | PERI_USES_FORM)))
+        return 0;
+    size_t len = 0;
+    int status = 0;
+    const char *encoding = header_value(request, "content-encoding", &len);
+    if (encoding != NULL)
+        exchange->inflate =
+            peri_inflate_new(encoding, len, exchange->operation->max_body_bytes, &status);
+    if (uses & PERI_USES_FORM) {
+        const char *type = header_value(request, "content-type", &len);
+        exchange->form = peri_form_new(type, len, &peri_form_usual_limits);
+    }
+    return status;
+}
+
 /* Finds the operation. What is refused without Lua is noted and answered when the handler would
  * have been started. */
 static int on_head(void *context)
@@ -447,31 +537,18 @@ static int on_head(void *context)
     exchange->refusal = peri_refusal_or_match(exchange, path, path_len);
     if (exchange->refusal == 0)
         exchange->operation = exchange->match.route->operation;
-    return request->content_length > max_body_bytes(exchange) ? 413 : 0;
+    if (request->content_length > max_body_bytes(exchange))
+        return 413;
+    return exchange->operation != NULL ? expect_body(exchange) : 0;
 }
 
-static int on_body(void *context, const char *bytes, size_t len)
+/* The declared body is complete: whether it is whole, too. Returns 0 or a status to refuse with. */
+static int end_body(struct peri_exchange *exchange)
 {
-    struct peri_exchange *exchange = context;
-    exchange->body_total += len;
-    if (exchange->body_total > max_body_bytes(exchange))
-        return 413;
-    if (exchange->body_mode == PERI_BODY_DROPPED)
-        return 0;
-    if (exchange->body_len == 0 && !exchange->in_place && exchange->body.len == 0) {
-        exchange->body_at = bytes;
-        exchange->body_len = len;
-        exchange->in_place = true;
-        return 0;
-    }
-    if (exchange->in_place) { /* a second piece: gather */
-        exchange->in_place = false;
-        peri_buf_add(&exchange->body, exchange->body_at, exchange->body_len);
-    }
-    peri_buf_add(&exchange->body, bytes, len);
-    exchange->body_at = exchange->body.data;
-    exchange->body_len = exchange->body.len;
-    return 0;
+    int status = exchange->inflate != NULL ? peri_inflate_end(exchange->inflate) : 0;
+    if (status == 0 && exchange->form != NULL)
+        status = refuse_form(exchange, peri_form_end(exchange->form));
+    return status;
 }
 
 static void wake_body(struct peri_exchange *exchange)
@@ -488,7 +565,9 @@ void peri_exchange_refuse(struct peri_exchange *exchange, int status)
     exchange->keep_alive = false;
     exchange->complete = true;
     exchange->body_mode = PERI_BODY_DROPPED;
-    if (exchange->status == 0)
+    if (exchange->status == 0 && exchange->detail != NULL)
+        peri_answer_text_detail(exchange, (unsigned) status, exchange->detail);
+    else if (exchange->status == 0)
         peri_answer_detail(exchange, (unsigned) status, NULL);
     else if (!exchange->answered)
         exchange->failed = true;
@@ -503,8 +582,9 @@ void peri_exchange_refuse(struct peri_exchange *exchange, int status)
         end_if_over(exchange);
 }
 
-/* The deadlines of an incomplete message. */
-static void watch(struct peri_exchange *exchange)
+/* The deadlines of an incomplete message. Returns false when they have passed and the exchange is
+ * over, or will be. */
+static bool watch(struct peri_exchange *exchange)
 {
     const struct peri_limits *limits = &exchange->loop->vm.app.limits;
     uint64_t now = uv_now(&exchange->loop->uv);
@@ -513,16 +593,19 @@ static void watch(struct peri_exchange *exchange)
             exchange->body_since = now;
             peri_conn_set_read_due(exchange->conn, now + limits->head_timeout_ms);
         }
-        return;
+        return true;
     }
     uint64_t elapsed = now - exchange->body_since;
     uint64_t arrived = exchange->body_total - exchange->body_base;
-    if (elapsed > limits->body_timeout_ms && arrived * 1000 < limits->body_min_rate * elapsed)
+    if (elapsed > limits->body_timeout_ms && arrived * 1000 < limits->body_min_rate * elapsed) {
         peri_exchange_refuse(exchange, 408);
-    else if (peri_exchange_wants_bytes(exchange))
+        return false;
+    }
+    if (peri_exchange_wants_bytes(exchange))
         peri_conn_set_read_due(exchange->conn, now + limits->body_timeout_ms);
     else
         exchange->conn->read_due = 0; /* it is us who make the client wait */
+    return true;
 }
 
 /* Whether a declared body has to be there before anything can start. */
@@ -571,11 +654,18 @@ size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, siz
 
     if (!exchange->complete) {
         persist(exchange);
-        watch(exchange);
-        if (conn->exchange != exchange)
+        if (!watch(exchange))
             return consumed;
     }
-    if (!exchange->started && (exchange->complete || !needs_body(exchange)))
+    if (!exchange->started && exchange->complete) {
+        int status = end_body(exchange);
+        if (status != 0)
+            peri_exchange_refuse(exchange, status);
+        else
+            run(exchange);
+        return consumed;
+    }
+    if (!exchange->started && !needs_body(exchange))
         run(exchange);
     else if (exchange->task != NULL)
         wake_body(exchange);

@@ -17,7 +17,9 @@
 
 #include "app.h"
 #include "conn.h"
+#include "form.h"
 #include "http.h"
+#include "inflate.h"
 #include "router.h"
 #include "task.h"
 
@@ -54,6 +56,10 @@ struct peri_exchange {
     struct peri_buf body;
     uint64_t body_total; /* bytes that arrived, taken ones included */
 
+    struct peri_inflate *inflate; /* of a compressed body that is declared; else NULL */
+    struct peri_form *form;       /* of a declared form; else NULL */
+    const char *detail;           /* why the body was refused, when its status does not say */
+
     struct peri_task *task;
     struct peri_request_box *box; /* both anchored on the task's stack */
     struct peri_request_box *stream_box;
@@ -78,7 +84,7 @@ struct peri_exchange {
     bool in_place; /* body_at points into the bytes being fed */
     bool said_continue;
     bool complete; /* the whole message has arrived */
-    bool invalid;       /* declared inputs are not valid; the loop's result says why */
+    bool invalid;  /* declared inputs are not valid; the loop's result says why */
 };
 
 /* Takes an exchange from the loop's pool. */

@@ -24,10 +24,10 @@ struct peri_inflate *peri_inflate_new(const char *encoding, size_t len, uint64_t
 /* Hands it bytes of the body; peri_inflate_end() says that there are no more. Both return 0, or the
  * status that refuses the request: 400 (broken or cut off) or 413 (too much); after that only this.
  */
-int peri_inflate_feed(struct peri_inflate *inflate, const char *bytes, size_t len,
+int peri_inflate_feed(struct peri_inflate *stream, const char *bytes, size_t len,
                       peri_inflate_sink *sink, void *context);
-int peri_inflate_end(struct peri_inflate *inflate);
+int peri_inflate_end(struct peri_inflate *stream);
 
-void peri_inflate_free(struct peri_inflate *inflate); /* NULL is allowed */
+void peri_inflate_free(struct peri_inflate *stream); /* NULL is allowed */
 
 #endif

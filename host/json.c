@@ -18,6 +18,8 @@
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
+#define WORD 8 /* bytes that are looked at together */
+
 static inline uint64_t load_word(const char *at)
 {
     uint64_t word = 0;
@@ -665,15 +667,26 @@ static bool add_special(struct peri_buf *out, const char *at, const char *end)
 bool peri_json_add_string(struct peri_buf *out, const char *bytes, size_t len)
 {
     size_t start = out->len;
-    char *to = peri_buf_reserve(out, len + 2);
+    char *to = peri_buf_reserve(out, len + 2 + WORD); /* the last word is written whole */
     const char *end = bytes + len;
     const char *at = bytes;
 
     *to++ = '"';
-    for (; end - at >= 8; at += 8, to += 8) {
+    for (; end - at >= WORD; at += WORD, to += WORD) {
         if (mark_special(load_word(at)) != 0)
             break;
-        memcpy(to, at, 8);
+        memcpy(to, at, WORD);
+    }
+    if (end - at < WORD) {
+        char last[WORD] = "        ";
+        memcpy(last, at, (size_t) (end - at));
+        if (mark_special(load_word(last)) == 0) {
+            memcpy(to, last, WORD);
+            to += end - at;
+            *to = '"';
+            out->len += len + 2;
+            return true;
+        }
     }
     while (at < end && !is_special(*at))
         *to++ = *at++;

@@ -31,9 +31,9 @@ void peri_json_mark_array(lua_State *L, int index);
 void peri_json_mark_object(lua_State *L, int index);
 
 /* A table whose metatable holds an array under this address, as light userdata, is an object with
- * declared members: { key, name, key, name, ... }. They are written first, in this order and under these
- * names, absent ones as null; a function in the place of a key makes its member's value from the table.
- * Other string keys follow. */
+ * declared members: { key, name, key, name, ... }. They are written first, in this order and under
+ * these names, absent ones as null; a function in the place of a key makes its member's value from
+ * the table. Other string keys follow. */
 extern const char peri_json_members;
 
 /* Appends the JSON text of the value at `index`; nil is null. Tables are read raw, in the order of

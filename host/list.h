@@ -40,6 +40,18 @@ static inline void peri_list_remove(struct peri_list *node)
     peri_list_init(node);
 }
 
+/* Takes the first node out of the list; NULL when the list is empty. */
+static inline struct peri_list *peri_list_pop(struct peri_list *head)
+{
+    struct peri_list *node = head->next;
+    if (node == head)
+        return NULL;
+    head->next = node->next;
+    node->next->prev = head;
+    peri_list_init(node);
+    return node;
+}
+
 /* The first node, still linked; NULL when the list is empty. */
 static inline struct peri_list *peri_list_first(const struct peri_list *head)
 {

@@ -50,7 +50,7 @@ int peri_listener_bind(const char *host, int *port, char *error, size_t error_si
     if (listen(fd, BACKLOG) != 0)
         return fail(fd, error, error_size, "listen on", host, *port);
 
-    union peri_address address;
+    union peri_address address = {0};
     socklen_t len = sizeof(address);
     if (getsockname(fd, &address.any, &len) == 0)
         *port =

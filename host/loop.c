@@ -1,5 +1,6 @@
 #include "loop.h"
 
+#include "api/api.h"
 #include "exchange.h"
 #include "log.h"
 #include "server.h"
@@ -168,6 +169,7 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     pthread_mutex_init(&loop->inbox_mutex, NULL);
     loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
     loop->result = peri_result_new();
+    peri_result_on_file(loop->result, peri_file_push);
 
     int rc = uv_loop_init(&loop->uv);
     if (rc == 0 && loop->read_buffer != NULL) {

@@ -62,7 +62,8 @@ static void add_allow(struct peri_buf *value, uint64_t methods)
     }
 }
 
-/* The path as the client wrote it, with the slash changed: relative, so it is right behind proxies. */
+/* The path as the client wrote it, with the slash changed: relative, so it is right behind proxies.
+ */
 static void add_location(struct peri_buf *value, const struct peri_request *request)
 {
     size_t len = request->path.len;

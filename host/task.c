@@ -62,10 +62,8 @@ static void task_free(struct peri_task *task)
 void peri_tasks_close(struct peri_tasks *tasks)
 {
     struct peri_list *link;
-    while ((link = peri_list_first(&tasks->free)) != NULL) {
-        peri_list_remove(link);
+    while ((link = peri_list_pop(&tasks->free)) != NULL)
         task_free(peri_container_of(link, struct peri_task, link));
-    }
     uv_close((uv_handle_t *) &tasks->prepare, NULL);
     uv_close((uv_handle_t *) &tasks->check, NULL);
     uv_close((uv_handle_t *) &tasks->idle, NULL);
@@ -82,9 +80,8 @@ static int new_coroutine(lua_State *L)
 
 static struct peri_task *take(struct peri_tasks *tasks)
 {
-    struct peri_list *link = peri_list_first(&tasks->free);
+    struct peri_list *link = peri_list_pop(&tasks->free);
     if (link != NULL) {
-        peri_list_remove(link);
         tasks->free_count--;
         return peri_container_of(link, struct peri_task, link);
     }
@@ -103,6 +100,23 @@ static struct peri_task *take(struct peri_tasks *tasks)
     return task;
 }
 
+/* An op that a coroutine of the app makes is kept by the registry, as that coroutine could be
+ * closed and dropped while libuv knows of the op. A task waits for one thing at a time: one op
+ * each. */
+static void anchor(lua_State *L, struct peri_task *task)
+{
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, task);
+    task->anchored = true;
+}
+
+static void release_anchor(lua_State *L, struct peri_task *task)
+{
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, task);
+    task->anchored = false;
+}
+
 static void finish(struct peri_task *task, int status)
 {
     struct peri_tasks *tasks = task->all;
@@ -112,6 +126,8 @@ static void finish(struct peri_task *task, int status)
 
     if (status != LUA_OK)
         lua_resetthread(task->L);
+    if (task->anchored) /* its coroutine was closed, or the op never awaited */
+        release_anchor(task->L, task);
     lua_settop(task->L, 0);
     task->cancelled = NULL;
     if (tasks->free_count < POOL_LIMIT) {
@@ -182,11 +198,8 @@ static void run_ready(struct peri_tasks *tasks)
     peri_list_take(&batch, &tasks->ready);
 
     struct peri_list *link;
-    while ((link = peri_list_first(&batch)) != NULL) {
-        struct peri_task *task = peri_container_of(link, struct peri_task, link);
-        peri_list_remove(link);
-        resume(task, 0);
-    }
+    while ((link = peri_list_pop(&batch)) != NULL)
+        resume(peri_container_of(link, struct peri_task, link), 0);
     if (peri_list_empty(&tasks->ready))
         uv_idle_stop(&tasks->idle);
 }
@@ -219,10 +232,8 @@ void *peri_op_new(lua_State *L, size_t size)
     struct peri_op *op = lua_newuserdatauv(L, size, 0);
     memset(op, 0, size);
     op->task = task;
-    if (L != task->L) { /* a coroutine of the app could be dropped while libuv knows of the op */
-        lua_pushvalue(L, -1);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, op);
-    }
+    if (L != task->L)
+        anchor(L, task);
     return op;
 }
 
@@ -237,10 +248,8 @@ static int go_on(lua_State *L, int status, lua_KContext context)
         return lua_yieldk(L, 1, context, go_on);
     }
     task->op = NULL;
-    if (L != task->L) {
-        lua_pushnil(L);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, op);
-    }
+    if (L != task->L)
+        release_anchor(L, task);
     if (task->cancelled != NULL)
         return peri_task_raise_cancelled(L, task);
     return op->finish != NULL ? op->finish(L, op) : 0;
@@ -329,8 +338,9 @@ static int co_step(lua_State *L, lua_State *co, int arguments)
         lua_xmove(co, L, results);
         return results + 1;
     }
+    lua_xmove(co, L, 1); /* nothing moves when a coroutine resumes itself */
     lua_pushboolean(L, 0);
-    lua_xmove(co, L, 1);
+    lua_insert(L, -2);
     return 2;
 }
 
@@ -377,16 +387,9 @@ static int co_resume(lua_State *L)
     lua_State *co = co_of(L);
     int first = lua_isthread(L, lua_upvalueindex(1)) ? 1 : 2;
     int arguments = lua_gettop(L) - first + 1;
-    const char *fault = NULL;
-    if (co == L)
-        fault = "cannot resume non-suspended coroutine";
-    else if (lua_status(co) == LUA_OK && lua_gettop(co) == 0)
-        fault = "cannot resume dead coroutine";
-    else if (!lua_checkstack(co, arguments))
-        fault = "too many arguments to resume";
-    if (fault != NULL) {
+    if (!lua_checkstack(co, arguments)) {
         lua_pushboolean(L, 0);
-        lua_pushstring(L, fault);
+        lua_pushliteral(L, "too many arguments to resume");
         return co_answer(L, 2);
     }
     lua_xmove(L, co, arguments);

@@ -34,6 +34,7 @@ struct peri_task {
     void *owner;
     const char *cancelled; /* why; NULL while it may go on. Static text */
     int ref;
+    bool anchored; /* the registry keeps its op, under the address of the task */
 };
 
 /* The scheduler of one VM. */

@@ -9,8 +9,6 @@
 
 #include <stdbool.h>
 
-
-
 /* Appends `text` with %XX decoded once ('+' as a space when `plus`). A '%' without two hex digits
  * stands for itself. */
 void peri_url_decode(struct peri_buf *out, const char *text, size_t len, bool plus);

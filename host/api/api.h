@@ -37,6 +37,9 @@ bool peri_request_take_response(lua_State *L, int index);
 /* The exchange of the request object at `index`; NULL when it is none, or has ended. */
 struct peri_exchange *peri_request_exchange(lua_State *L, int index);
 
+/* Pushes the Lua value of an uploaded file: a struct peri_upload of a form. */
+void peri_file_push(lua_State *L, void *file);
+
 /* Makes the table on top an explicit response. */
 void peri_response_mark(lua_State *L);
 

@@ -475,6 +475,10 @@ enum { OTHERS = 1, FIRST_FIELD = 2 };
 
 #define FIELD_COUNT ((int) (sizeof(fields) / sizeof(*fields)))
 
+static const char absent;        /* its address is kept for a declared value that was not sent */
+static const char metatable_key; /* its address: the metatable, found without hashing its name */
+static const char names_key;     /* its address is the registry key of the names, as in upvalue 1 */
+
 /* Pushes what the name at `key` stands for and returns its type. */
 static int push_meaning(lua_State *L, int key)
 {
@@ -494,7 +498,10 @@ static int request_index(lua_State *L)
     int type = push_meaning(L, 2);
     if (type == LUA_TNUMBER) {
         int slot = (int) lua_tointeger(L, -1);
-        if (lua_getiuservalue(L, 1, FIRST_FIELD + slot) != LUA_TNIL)
+        int kept = lua_getiuservalue(L, 1, FIRST_FIELD + slot);
+        if (kept == LUA_TLIGHTUSERDATA && lua_touserdata(L, -1) == (void *) &absent)
+            return 0;
+        if (kept != LUA_TNIL)
             return 1;
         if (fields[slot].push == NULL)
             return 1; /* not declared: nil */
@@ -512,9 +519,6 @@ static int request_index(lua_State *L)
     return 1; /* a method, or nil */
 }
 
-static const char metatable_key; /* its address: the metatable, found without hashing its name */
-static const char names_key;     /* its address is the registry key of the names, as in upvalue 1 */
-
 void peri_request_keep(lua_State *L, int request)
 {
     int value = lua_gettop(L);
@@ -522,7 +526,10 @@ void peri_request_keep(lua_State *L, int request)
     lua_pushvalue(L, value - 1);
     if (lua_rawget(L, -2) == LUA_TNUMBER) {
         int slot = (int) lua_tointeger(L, -1);
-        lua_pushvalue(L, value);
+        if (lua_isnil(L, value)) /* declared and not sent: nil, and not what it is undeclared */
+            lua_pushlightuserdata(L, (void *) &absent);
+        else
+            lua_pushvalue(L, value);
         lua_setiuservalue(L, request, FIRST_FIELD + slot);
     } else {
         if (lua_getiuservalue(L, request, OTHERS) != LUA_TTABLE) {

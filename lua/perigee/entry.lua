@@ -5,7 +5,6 @@ local M = {}
 local MAX_MESSAGE = 1500 -- characters of a message; a table dumped into it must not scroll the place away
 local MAX_LEVELS = 100 -- of a stack
 local MAX_FRAMES = 8
-local MAX_LEVELS = 40 -- of the stack that are looked at: an overflown one has 200,000
 
 --- The lines of `file` around `line`, numbered, with a mark at it; "" when they cannot be read.
 local function excerpt(file, line)

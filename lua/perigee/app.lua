@@ -167,7 +167,7 @@ local function make_ids(self, operation, given)
       id = self.config.operation_id(operation, method)
     end
     if i == 1 then
-      operation.unique_id = id
+      operation.unique_id = given or id
     end
     ids[method] = given and (i == 1 and given or given .. "_" .. method:lower()) or id
   end

@@ -121,12 +121,13 @@ function M.read(what, options)
   return groups
 end
 
---- The parameters of a path in their order: { name, converter } with "" for none.
+--- The parameters of a path in their order: { name, converter } with "" for none. The runtime expressions
+--- in the paths of callbacks, such as {$request.body.id}, are none.
 ---@param path string
 ---@return { name: string, converter: string }[]
 function M.path_parameters(path)
   local list = {}
-  for name, converter in path:gmatch("{([^}:]*):?([^}]*)}") do
+  for name, converter in path:gmatch("{([^$}:][^}:]*):?([^}]*)}") do
     list[#list + 1] = { name = name, converter = converter }
   end
   return list

@@ -45,6 +45,12 @@ test("ids and summaries come from the name, the name of the function, or the pat
   t:eq(anonymous.paths["/"].get.operationId, "root_get")
 end)
 
+test("an id that is given names what is made for the operation", function(t)
+  local op = operation({ operation_id = "mine", response = t_.array(t_.any) }, "/x")
+  t:eq(op.operationId, "mine")
+  t:eq(op.responses["200"].content["application/json"].schema.title, "Response Mine")
+end)
+
 test("the comment above a route is its description, up to an annotation", function(t)
   local doc = document(function(app)
     --- Reads an item.
@@ -214,14 +220,16 @@ end)
 test("callbacks and webhooks are documented and never served", function(t)
   local Event = t_.model("Event", { paid = t_.boolean })
   local callbacks = perigee.router()
-  callbacks:post("{$callback_url}/invoices", { name = "notify", body = Event })
+  callbacks:post("{$callback_url}/invoices/{$request.body.id}", { name = "notify", body = Event })
   local app = perigee.app({ openapi_url = false })
   app:post("/invoices", { name = "create", callbacks = callbacks }, handler)
   app.webhooks:post("new-event", { name = "new_event", body = Event })
   local built = app:build()
   local doc = app:document()
   t:eq(#built.operations, 1)
-  local callback = doc.paths["/invoices"].post.callbacks.notify["{$callback_url}/invoices"].post
+  local callback =
+    doc.paths["/invoices"].post.callbacks.notify["{$callback_url}/invoices/{$request.body.id}"].post
+  t:eq(callback.parameters, nil)
   t:eq(
     callback.requestBody.content["application/json"].schema["$ref"],
     "#/components/schemas/Event"

@@ -5,6 +5,34 @@ local host = require("perigee.host")
 local json = require("perigee.json")
 local response = require("perigee.response")
 
+--- What a handler is called with. What is declared under a key is read under the same key, validated and
+--- converted; what is not declared is there as strings. Other names may be assigned: `req.user = user`.
+---@class perigee.Request
+---@field method string
+---@field path string percent-decoded
+---@field target string as it was sent, with the query
+---@field params table<string, any>
+---@field query table<string, any>
+---@field headers table<string, any> names in lower case
+---@field cookies table<string, any>
+---@field body any the declared body; where none is declared, a method that reads it whole
+---@field form table<string, any>
+---@field files table<string, any>
+---@field deps table<string, any> values of the named dependencies
+---@field scopes string[] in a dependency with `uses_scopes`: the scopes it is asked for
+---@field client { host: string, port: integer }
+---@field id string unique, for logs
+---@field state table what middleware and handlers share about this request
+---@field response perigee.Response headers, cookies and status to go with a plain result
+---@field json fun(self: perigee.Request): any the body as JSON
+---@field chunks fun(self: perigee.Request): fun(): string? the body as it arrives
+---@field all fun(self: perigee.Request, source: "query"|"headers"|"cookies", name: string): string[] as sent
+---@field after fun(self: perigee.Request, task: function, ...: any) runs once the answer is sent
+
+--- What a streamed answer is written to.
+---@class perigee.Out
+---@field write fun(self: perigee.Out, bytes: string) waits while the client is slow
+
 -- perigee.json is the module and, called, the response: perigee.json.encode(v), perigee.json(v).
 setmetatable(json, {
   __call = function(_, value, options)

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 #include <zlib.h>
 
@@ -29,11 +30,7 @@ static bool is_encoding(const char *text, size_t len, const char *name)
     }
     while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
         len--;
-    for (; len > 0 && *name != '\0'; len--) {
-        if ((*text++ | 32) != *name++)
-            return false;
-    }
-    return len == 0 && *name == '\0';
+    return len == strlen(name) && strncasecmp(text, name, len) == 0;
 }
 
 struct peri_inflate *peri_inflate_new(const char *encoding, size_t len, uint64_t max_bytes,

@@ -5,7 +5,6 @@
 #include "schema_string.h"
 
 #include <lauxlib.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -219,18 +218,42 @@ static bool dissolves(const struct peri_type *member)
     return member->fallback == NULL && member->checks == NULL;
 }
 
-/* Whether an equal scalar type, one without options, is among the members already. */
+/* Whether a scalar type says nothing but its kind. */
+static bool is_plain_scalar(const struct peri_type *type)
+{
+    switch ((enum peri_kind) type->kind) {
+    case PERI_KIND_STRING:
+    case PERI_KIND_BYTES:
+    case PERI_KIND_SECRET:
+        return !type->string.has_min && !type->string.has_max && !type->string.pattern &&
+               !type->string.strip && !type->string.lower && !type->string.upper;
+    case PERI_KIND_INTEGER:
+        return type->integer.present == 0;
+    case PERI_KIND_NUMBER:
+        return type->number.bounds.present == 0 && !type->number.finite;
+    case PERI_KIND_DECIMAL:
+        return type->decimal.bounds.present == 0 && !type->decimal.bounds.check_digits &&
+               !type->decimal.bounds.check_places;
+    case PERI_KIND_DATETIME:
+    case PERI_KIND_DATE:
+    case PERI_KIND_TIME:
+    case PERI_KIND_DURATION:
+        return type->temporal.present == 0;
+    case PERI_KIND_URL:
+        return !type->url.has_max && type->url.schemes == NULL;
+    default:
+        return type->kind <= PERI_KIND_IPV6;
+    }
+}
+
 static bool is_repeated(const struct peri_type *const *members, uint32_t count,
                         const struct peri_type *type)
 {
-    static const struct peri_type plain;
-    const size_t options = sizeof(*type) - offsetof(struct peri_type, string);
-    if (type->kind > PERI_KIND_IPV6 || !dissolves(type) ||
-        memcmp(&type->string, &plain.string, options) != 0)
+    if (!is_plain_scalar(type) || !dissolves(type))
         return false;
     for (uint32_t i = 0; i < count; i++) {
         if (members[i]->kind == type->kind && members[i]->strict == type->strict &&
-            memcmp(&members[i]->string, &plain.string, options) == 0)
+            is_plain_scalar(members[i]))
             return true;
     }
     return false;

@@ -171,7 +171,7 @@ bool peri_decimal_divides(const struct peri_decimal *decimal, const struct peri_
     int64_t more = decimal->exponent - unit->exponent;
     int64_t quotient_digits = (int64_t) decimal->digits.len - unit->digits.len + more;
     uint64_t divisor = 0;
-    if (quotient_digits > 28 || !scaled_unit(unit, more < 0 ? -more : 0, &divisor))
+    if (quotient_digits > 28 || !scaled_unit(unit, more < 0 ? -more : 0, &divisor) || divisor == 0)
         return false;
     unsigned __int128 rest = 0;
     for (int64_t i = 0; i < decimal->digits.len + (more > 0 ? more : 0); i++) {

@@ -182,26 +182,110 @@ bool peri_domain_to_ascii(struct peri_buf *out, struct peri_text name)
     return out->len > start && are_labels_sound(out->data + start, out->len - start);
 }
 
+static void add_point(struct peri_buf *out, uint32_t point)
+{
+    if (point < 0x80) {
+        peri_buf_add_byte(out, (char) point);
+        return;
+    }
+    if (point < 0x800) {
+        peri_buf_add_byte(out, (char) (0xC0 | point >> 6));
+    } else {
+        if (point < 0x10000) {
+            peri_buf_add_byte(out, (char) (0xE0 | point >> 12));
+        } else {
+            peri_buf_add_byte(out, (char) (0xF0 | point >> 18));
+            peri_buf_add_byte(out, (char) (0x80 | (point >> 12 & 0x3F)));
+        }
+        peri_buf_add_byte(out, (char) (0x80 | (point >> 6 & 0x3F)));
+    }
+    peri_buf_add_byte(out, (char) (0x80 | (point & 0x3F)));
+}
+
 void peri_domain_fold(struct peri_buf *out, struct peri_text name)
 {
     const char *at = name.data;
     const char *end = name.data + name.len;
+    while (at < end)
+        add_point(out, fold_point(next_point(&at, end)));
+}
+
+static int digit_value(char byte)
+{
+    if (byte >= 'a' && byte <= 'z')
+        return byte - 'a';
+    return byte >= '0' && byte <= '9' ? byte - '0' + 26 : -1;
+}
+
+/* One variable-length number; false when the text ends inside it or it is too large. */
+static bool read_variable(const char **at, const char *end, uint32_t bias, uint32_t *value)
+{
+    uint64_t weight = 1;
+    uint64_t sum = 0;
+    for (uint32_t k = BASE;; k += BASE) {
+        int digit = *at < end ? digit_value(*(*at)++) : -1;
+        uint32_t threshold = k <= bias ? T_MIN : k >= bias + T_MAX ? T_MAX : k - bias;
+        if (digit < 0)
+            return false;
+        sum += (uint64_t) digit * weight;
+        if (sum > UINT32_MAX)
+            return false;
+        if ((uint32_t) digit < threshold)
+            break;
+        weight *= BASE - threshold;
+    }
+    *value = (uint32_t) sum;
+    return true;
+}
+
+/* What stands behind xn--, as points; the count, or -1 when it is no Punycode. */
+static int decode_label(const char *at, const char *end, uint32_t points[LONGEST_LABEL])
+{
+    int count = 0;
+    uint32_t n = FIRST_N;
+    uint32_t bias = FIRST_BIAS;
+    uint32_t index = 0;
+    const char *dash = memrchr(at, '-', (size_t) (end - at));
+    if (dash != NULL && dash - at > LONGEST_LABEL / 2)
+        return -1;
+    for (; dash != NULL && at < dash; at++)
+        points[count++] = (unsigned char) *at;
+    if (dash != NULL)
+        at++;
+    while (at < end && count < LONGEST_LABEL) {
+        uint32_t step = 0;
+        if (!read_variable(&at, end, bias, &step) || step > UINT32_MAX - index)
+            return -1;
+        uint32_t old = index;
+        index += step;
+        bias = adapt(index - old, (uint32_t) count + 1, old == 0);
+        if (index / ((uint32_t) count + 1) > 0x10FFFF - n)
+            return -1;
+        n += index / ((uint32_t) count + 1);
+        index %= (uint32_t) count + 1;
+        memmove(points + index + 1, points + index, ((uint32_t) count - index) * sizeof(*points));
+        points[index++] = n;
+        count++;
+    }
+    return at < end ? -1 : count;
+}
+
+void peri_domain_to_unicode(struct peri_buf *out, struct peri_text name)
+{
+    const char *at = name.data;
+    const char *end = name.data + name.len;
     while (at < end) {
-        uint32_t point = fold_point(next_point(&at, end));
-        if (point < 0x80) {
-            peri_buf_add_byte(out, (char) point);
-        } else if (point < 0x800) {
-            peri_buf_add_byte(out, (char) (0xC0 | point >> 6));
-            peri_buf_add_byte(out, (char) (0x80 | (point & 0x3F)));
-        } else {
-            if (point < 0x10000) {
-                peri_buf_add_byte(out, (char) (0xE0 | point >> 12));
-            } else {
-                peri_buf_add_byte(out, (char) (0xF0 | point >> 18));
-                peri_buf_add_byte(out, (char) (0x80 | (point >> 12 & 0x3F)));
-            }
-            peri_buf_add_byte(out, (char) (0x80 | (point >> 6 & 0x3F)));
-            peri_buf_add_byte(out, (char) (0x80 | (point & 0x3F)));
-        }
+        uint32_t points[LONGEST_LABEL];
+        const char *dot = memchr(at, '.', (size_t) (end - at));
+        const char *stop = dot != NULL ? dot : end;
+        bool encoded = stop - at > 4 && memcmp(at, "xn--", 4) == 0;
+        int count = encoded ? decode_label(at + 4, stop, points) : -1;
+        for (int i = 0; i < count; i++)
+            add_point(out, points[i]);
+        if (count < 0)
+            peri_buf_add(out, at, (size_t) (stop - at));
+        if (dot != NULL)
+            peri_buf_add_byte(out, '.');
+        at = stop + (dot != NULL);
     }
 }

@@ -286,15 +286,18 @@ static bool add_domain(struct peri_text domain, struct peri_buf *out, struct per
     if (!check_characters(domain, is_domain_character, reason,
                           "The part after the @-sign contains invalid characters"))
         return false;
-    size_t start = out->len;
+    struct peri_buf folded = {0};
     struct peri_buf ascii = {0};
-    peri_domain_fold(out, domain);
-    struct peri_text folded = {out->data + start, (uint32_t) (out->len - start)};
-    bool sound = check_dots_and_hyphens(folded, reason);
-    if (sound && !peri_domain_to_ascii(&ascii, folded))
+    peri_domain_fold(&folded, domain);
+    const struct peri_text name = {folded.data, (uint32_t) folded.len};
+    bool sound = check_dots_and_hyphens(name, reason);
+    if (sound && !peri_domain_to_ascii(&ascii, name))
         sound = refuse(reason, "The part after the @-sign is invalid.");
-    sound =
-        sound && check_ascii_domain((struct peri_text){ascii.data, (uint32_t) ascii.len}, reason);
+    const struct peri_text wire = {ascii.data, (uint32_t) ascii.len};
+    sound = sound && check_ascii_domain(wire, reason);
+    if (sound)
+        peri_domain_to_unicode(out, wire);
+    peri_buf_deinit(&folded);
     peri_buf_deinit(&ascii);
     return sound;
 }

@@ -429,7 +429,7 @@ void peri_ipv6_print(struct peri_buf *out, const uint8_t address[16])
     int best = -1;
     int best_len = 1;
     for (int i = 0; i < 8; i++)
-        groups[i] = (unsigned) address[2 * i] << 8 | address[2 * i + 1];
+        groups[i] = (unsigned) address[(size_t) 2 * i] << 8 | address[(size_t) 2 * i + 1];
     for (int i = 0, run = 0; i < 8; i++) {
         run = groups[i] == 0 ? run + 1 : 0;
         if (run > best_len) {
@@ -495,7 +495,7 @@ static bool read_ipv6(struct peri_text text, uint8_t out[16])
         return false;
     memset(out, 0, 16);
     for (int i = 0; i < count; i++) {
-        int place = gap >= 0 && i >= gap ? 8 - count + i : i;
+        size_t place = (size_t) (gap >= 0 && i >= gap ? 8 - count + i : i);
         out[2 * place] = (uint8_t) (groups[i] >> 8);
         out[2 * place + 1] = (uint8_t) groups[i];
     }
@@ -618,7 +618,12 @@ bool peri_hex_read(struct peri_text text, char *out, uint32_t *len, struct peri_
  * limits that no sensible pattern meets. Differences that remain: look-around and back references,
  * which Rust refuses, work here; \z and named groups are spelled alike; $ means the very end in
  * both. */
-enum { MATCH_LIMIT = 1000000, DEPTH_LIMIT = 100000, JIT_STACK_BYTES = 512 * 1024 };
+enum {
+    MATCH_LIMIT = 1000000,
+    DEPTH_LIMIT = 100000,
+    JIT_STACK_START = 32 * 1024,
+    JIT_STACK_BYTES = 512 * 1024,
+};
 
 struct peri_pattern {
     struct peri_pattern *next; /* of the same program */
@@ -664,7 +669,7 @@ struct peri_pattern *peri_pattern_new(struct peri_pattern **list, struct peri_te
     pcre2_set_match_limit(pattern->context, MATCH_LIMIT);
     pcre2_set_depth_limit(pattern->context, DEPTH_LIMIT);
     if (pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0) {
-        pattern->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_BYTES, NULL);
+        pattern->stack = pcre2_jit_stack_create(JIT_STACK_START, JIT_STACK_BYTES, NULL);
         pcre2_jit_stack_assign(pattern->context, NULL, pattern->stack);
     }
     pattern->next = *list;

@@ -51,6 +51,8 @@ const char *peri_url_read(struct peri_text text, struct peri_buf *out, struct pe
 bool peri_domain_to_ascii(struct peri_buf *out, struct peri_text name);
 /* The same name in lower case, not converted. It is valid UTF-8. */
 void peri_domain_fold(struct peri_buf *out, struct peri_text name);
+/* An ASCII name with its Punycode labels as they read. */
+void peri_domain_to_unicode(struct peri_buf *out, struct peri_text name);
 
 /* The normalised address in `out`, or false with the reason. */
 bool peri_email_read(struct peri_text text, struct peri_buf *out, struct peri_buf *reason);

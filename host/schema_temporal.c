@@ -245,7 +245,7 @@ static int temporal_index(lua_State *L)
     if (push_calendar_field(L, temporal, name))
         return 1;
     if (strcmp(name, "offset") == 0 && temporal->offset != PERI_NAIVE) {
-        lua_pushinteger(L, temporal->offset * 60);
+        lua_pushinteger(L, (lua_Integer) temporal->offset * 60);
         return 1;
     }
     if (strcmp(name, "timestamp") == 0 && temporal->kind == PERI_DATETIME) {

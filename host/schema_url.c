@@ -133,7 +133,7 @@ static void decode_percent(struct peri_buf *out, const char *at, const char *end
 {
     for (; at < end; at++) {
         if (*at == '%' && end - at > 2 && hex_value(at[1]) >= 0 && hex_value(at[2]) >= 0) {
-            peri_buf_add_byte(out, (char) (hex_value(at[1]) << 4 | hex_value(at[2])));
+            peri_buf_add_byte(out, (char) (hex_value(at[1]) * 16 + hex_value(at[2])));
             at += 2;
         } else {
             peri_buf_add_byte(out, *at);

@@ -76,6 +76,22 @@ static bool names_option(const char *flag, const char *name)
     return *flag == *name;
 }
 
+static const char *const plain_flags[] = {"host", "port", "loops", "log"};
+#define PLAIN_FLAGS (sizeof(plain_flags) / sizeof(*plain_flags))
+
+static bool is_flag(const char *flag)
+{
+    for (size_t i = 0; i < PLAIN_FLAGS; i++) {
+        if (strcmp(flag, plain_flags[i]) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < peri_limit_option_count; i++) {
+        if (names_option(flag, peri_limit_options[i].name))
+            return true;
+    }
+    return false;
+}
+
 static int parse_limit(struct peri_config *config, const char *flag, const char *text, char *error,
                        size_t error_size)
 {
@@ -133,10 +149,9 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
 /* PERIGEE_PORT=9000 stands for --port 9000; a flag wins. */
 static int parse_environment(struct peri_config *config, char *error, size_t error_size)
 {
-    static const char *const flags[] = {"host", "port", "loops", "log"};
-    size_t own = sizeof(flags) / sizeof(*flags);
-    for (size_t i = 0; i < own + peri_limit_option_count; i++) {
-        const char *option = i < own ? flags[i] : peri_limit_options[i - own].name;
+    for (size_t i = 0; i < PLAIN_FLAGS + peri_limit_option_count; i++) {
+        const char *option =
+            i < PLAIN_FLAGS ? plain_flags[i] : peri_limit_options[i - PLAIN_FLAGS].name;
         char name[64];
         char flag[64];
         snprintf(name, sizeof(name), "PERIGEE_%s", option);
@@ -190,7 +205,7 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, char *e
             value++;
         } else if (i + 1 < argc) {
             value = argv[++i];
-        } else {
+        } else if (is_flag(flag)) { /* what is no flag at all is said below */
             snprintf(error, error_size, "--%s wants a value", flag);
             return -1;
         }

@@ -343,7 +343,7 @@ void peri_conn_update_reading(struct peri_conn *conn)
     bool want = !conn->ended && conn->state != PERI_CONN_CLOSING;
     if (conn->state == PERI_CONN_OPEN && want) {
         want = conn->pending.len < PENDING_LIMIT && conn->queued <= QUEUE_LIMIT &&
-               (conn->exchange == NULL || peri_exchange_wants_bytes(conn->exchange));
+               (conn->exchange == NULL || peri_body_has_room(conn->exchange));
     }
     if (want == conn->reading)
         return;

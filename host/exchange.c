@@ -1,6 +1,7 @@
 #include "exchange.h"
 
 #include "access_log.h"
+#include "after.h"
 #include "answer.h"
 #include "api/api.h"
 #include "log.h"
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define BODY_MARK 65536 /* unclaimed or streamed bytes of a body that are held */
 #define POOL_LIMIT 64
 #define KEPT 16384 /* memory a pooled exchange keeps in each of its buffers */
 
@@ -25,9 +25,8 @@ static void run(struct peri_exchange *exchange);
  */
 
 static int on_head(void *context);
-static int on_body(void *context, const char *bytes, size_t len);
 
-static const struct peri_http_events http_events = {.head = on_head, .body = on_body};
+static const struct peri_http_events http_events = {.head = on_head, .body = peri_body_take};
 
 struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
 {
@@ -258,66 +257,6 @@ static int exchange_main(lua_State *L)
     return on_handler_end(L, status, (lua_KContext) exchange);
 }
 
-/* --- behind the answer -------------------------------------------------------------------------
- */
-
-/* Functions that run once the answer is out, one after the other, in a task of their own. */
-struct after {
-    struct peri_loop *loop;
-    struct peri_form *form; /* its files are theirs, too */
-    int functions;          /* registry reference of an array */
-};
-
-static int after_main(lua_State *L);
-
-static int after_next(lua_State *L, int status, lua_KContext next)
-{
-    if (status != LUA_OK && status != LUA_YIELD && !peri_is_cancelled(L, -1))
-        peri_log_error("a function behind an answer failed: %s", luaL_tolstring(L, -1, NULL));
-    lua_settop(L, 2);
-    while (lua_rawgeti(L, 2, (lua_Integer) next) == LUA_TFUNCTION) {
-        next++;
-        status = lua_pcallk(L, 0, 0, 1, next, after_next);
-        if (status != LUA_OK && !peri_is_cancelled(L, -1))
-            peri_log_error("a function behind an answer failed: %s", luaL_tolstring(L, -1, NULL));
-        lua_settop(L, 2);
-    }
-    return 0;
-}
-
-static int after_main(lua_State *L)
-{
-    struct after *after = lua_touserdata(L, 1);
-    lua_settop(L, 0);
-    lua_pushcfunction(L, peri_traceback);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, after->functions);
-    return after_next(L, LUA_OK, 1);
-}
-
-static void on_after_ended(struct peri_task *task, void *owner, bool failed)
-{
-    struct after *after = owner;
-    if (failed)
-        peri_log_error("the functions behind an answer failed: %s", lua_tostring(task->L, -1));
-    luaL_unref(after->loop->vm.L, LUA_REGISTRYINDEX, after->functions);
-    peri_form_free(after->form);
-    peri_loop_task_ended(after->loop);
-    free(after);
-}
-
-static void start_after(struct peri_exchange *exchange)
-{
-    struct after *after = malloc(sizeof(*after));
-    if (after == NULL) {
-        fputs("perigee: out of memory (a task)\n", stderr);
-        abort();
-    }
-    *after = (struct after){exchange->loop, exchange->form, exchange->after};
-    exchange->form = NULL;
-    exchange->after = 0;
-    peri_task_start(&exchange->loop->vm.tasks, after_main, after, on_after_ended);
-}
-
 /* --- the task's end ----------------------------------------------------------------------------
  */
 
@@ -337,7 +276,7 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
         peri_answer_fail(exchange);
     }
     if (exchange->after != 0)
-        start_after(exchange);
+        peri_after_start(exchange);
     struct peri_loop *loop = exchange->loop;
     end_if_over(exchange);
     peri_loop_task_ended(loop);
@@ -419,99 +358,6 @@ static void run(struct peri_exchange *exchange)
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-static uint64_t max_body_bytes(const struct peri_exchange *exchange)
-{
-    const struct peri_operation *operation = exchange->operation;
-    return operation != NULL ? operation->max_body_bytes
-                             : exchange->loop->vm.app.limits.max_body_bytes;
-}
-
-/* Keeps a piece of the body: where it is, when it is the first and `stays` until the exchange has
- * started, else in a buffer. */
-static void keep_body(struct peri_exchange *exchange, const char *bytes, size_t len, bool stays)
-{
-    if (stays && exchange->body_len == 0 && exchange->body.len == 0) {
-        exchange->body_at = bytes;
-        exchange->body_len = len;
-        exchange->in_place = true;
-        return;
-    }
-    if (exchange->in_place) {
-        exchange->in_place = false;
-        peri_buf_add(&exchange->body, exchange->body_at, exchange->body_len);
-    }
-    peri_buf_add(&exchange->body, bytes, len);
-    exchange->body_at = exchange->body.data;
-    exchange->body_len = exchange->body.len;
-}
-
-static bool has_form(const struct peri_exchange *exchange)
-{
-    return exchange->operation != NULL && (exchange->operation->uses & PERI_USES_FORM);
-}
-
-/* What a status of the form means is said by the form. */
-static int refuse_form(struct peri_exchange *exchange, int status)
-{
-    if (status != 0)
-        exchange->detail = peri_form_detail(exchange->form);
-    return status;
-}
-
-static int take_inflated(void *context, const char *bytes, size_t len)
-{
-    struct peri_exchange *exchange = context;
-    if (exchange->form != NULL)
-        return refuse_form(exchange, peri_form_feed(exchange->form, bytes, len));
-    if (!has_form(exchange))
-        keep_body(exchange, bytes, len, false);
-    return 0;
-}
-
-static int on_body(void *context, const char *bytes, size_t len)
-{
-    struct peri_exchange *exchange = context;
-    exchange->body_total += len;
-    if (exchange->body_total > max_body_bytes(exchange))
-        return 413;
-    if (exchange->body_mode == PERI_BODY_DROPPED)
-        return 0;
-    if (exchange->inflate != NULL)
-        return peri_inflate_feed(exchange->inflate, bytes, len, take_inflated, exchange);
-    if (has_form(exchange))
-        return take_inflated(exchange, bytes, len);
-    keep_body(exchange, bytes, len, true);
-    return 0;
-}
-
-static const char *header_value(const struct peri_request *request, const char *name, size_t *len)
-{
-    int at = peri_request_find(request, 0, name, strlen(name));
-    *len = at >= 0 ? request->headers[at].value.len : 0;
-    return at >= 0 ? peri_request_at(request, request->headers[at].value) : NULL;
-}
-
-/* Makes ready for a declared body: forms are read, and compressed bodies inflated, while they
- * arrive. */
-static int expect_body(struct peri_exchange *exchange)
-{
-    const struct peri_request *request = &exchange->request;
-    unsigned uses = exchange->operation->uses;
-    if (!(uses & (PERI_USES_BODY | PERI_USES_FORM)))
-        return 0;
-    size_t len = 0;
-    int status = 0;
-    const char *encoding = header_value(request, "content-encoding", &len);
-    if (encoding != NULL)
-        exchange->inflate =
-            peri_inflate_new(encoding, len, exchange->operation->max_body_bytes, &status);
-    if (uses & PERI_USES_FORM) {
-        const char *type = header_value(request, "content-type", &len);
-        exchange->form = peri_form_new(type, len, &peri_form_usual_limits);
-    }
-    return status;
-}
-
 /* Finds the operation. What is refused without Lua is noted and answered when the handler would
  * have been started. */
 static int on_head(void *context)
@@ -537,27 +383,9 @@ static int on_head(void *context)
     exchange->refusal = peri_refusal_or_match(exchange, path, path_len);
     if (exchange->refusal == 0)
         exchange->operation = exchange->match.route->operation;
-    if (request->content_length > max_body_bytes(exchange))
+    if (request->content_length > peri_body_max(exchange))
         return 413;
-    return exchange->operation != NULL ? expect_body(exchange) : 0;
-}
-
-/* The declared body is complete: whether it is whole, too. Returns 0 or a status to refuse with. */
-static int end_body(struct peri_exchange *exchange)
-{
-    int status = exchange->inflate != NULL ? peri_inflate_end(exchange->inflate) : 0;
-    if (status == 0 && exchange->form != NULL)
-        status = refuse_form(exchange, peri_form_end(exchange->form));
-    return status;
-}
-
-static void wake_body(struct peri_exchange *exchange)
-{
-    struct peri_exchange_op *op = exchange->waits_body;
-    if (op == NULL || !peri_exchange_body_ready(exchange))
-        return;
-    exchange->waits_body = NULL;
-    peri_op_done(&op->op);
+    return exchange->operation != NULL ? peri_body_expect(exchange) : 0;
 }
 
 void peri_exchange_refuse(struct peri_exchange *exchange, int status)
@@ -601,21 +429,10 @@ static bool watch(struct peri_exchange *exchange)
         peri_exchange_refuse(exchange, 408);
         return false;
     }
-    if (peri_exchange_wants_bytes(exchange))
+    if (peri_body_has_room(exchange))
         peri_conn_set_read_due(exchange->conn, now + limits->body_timeout_ms);
     else
         exchange->conn->read_due = 0; /* it is us who make the client wait */
-    return true;
-}
-
-/* Whether a declared body has to be there before anything can start. */
-static bool needs_body(struct peri_exchange *exchange)
-{
-    if (exchange->operation == NULL ||
-        !(exchange->operation->uses & (PERI_USES_BODY | PERI_USES_FORM)))
-        return false;
-    if (exchange->body_mode == PERI_BODY_UNCLAIMED)
-        peri_exchange_claim_body(exchange, PERI_BODY_WHOLE);
     return true;
 }
 
@@ -658,88 +475,18 @@ size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, siz
             return consumed;
     }
     if (!exchange->started && exchange->complete) {
-        int status = end_body(exchange);
+        int status = peri_body_end(exchange);
         if (status != 0)
             peri_exchange_refuse(exchange, status);
         else
             run(exchange);
         return consumed;
     }
-    if (!exchange->started && !needs_body(exchange))
+    if (!exchange->started && !peri_body_is_needed(exchange))
         run(exchange);
     else if (exchange->task != NULL)
-        wake_body(exchange);
+        peri_body_wake(exchange);
     else if (exchange->started)
         end_if_over(exchange);
     return consumed;
-}
-
-bool peri_exchange_wants_bytes(const struct peri_exchange *exchange)
-{
-    if (exchange->complete)
-        return true; /* pipelined requests wait in the connection, and its end is noticed */
-    switch ((enum peri_body_mode) exchange->body_mode) {
-    case PERI_BODY_WHOLE:
-    case PERI_BODY_DROPPED:
-        return true;
-    case PERI_BODY_UNCLAIMED:
-    case PERI_BODY_CHUNKS:
-        break;
-    }
-    return exchange->body_len < BODY_MARK;
-}
-
-/* The body has room again: if the socket was left alone for it, the client's time starts anew. */
-static void read_on(struct peri_exchange *exchange)
-{
-    struct peri_conn *conn = exchange->conn;
-    if (conn == NULL || exchange->complete || conn->reading)
-        return;
-    exchange->body_since = uv_now(&exchange->loop->uv);
-    exchange->body_base = exchange->body_total;
-    peri_conn_set_read_due(conn,
-                           exchange->body_since + exchange->loop->vm.app.limits.body_timeout_ms);
-    peri_conn_update_reading(conn);
-}
-
-bool peri_exchange_body_ready(const struct peri_exchange *exchange)
-{
-    return exchange->complete ||
-           (exchange->body_mode == PERI_BODY_CHUNKS && exchange->body_len > 0);
-}
-
-void peri_exchange_claim_body(struct peri_exchange *exchange, enum peri_body_mode mode)
-{
-    struct peri_conn *conn = exchange->conn;
-    if (exchange->body_mode == PERI_BODY_UNCLAIMED)
-        exchange->body_mode = (uint8_t) mode;
-    if (conn == NULL || exchange->complete)
-        return;
-    if ((exchange->request.flags & PERI_REQUEST_EXPECTS_100) && !exchange->said_continue &&
-        exchange->body_total == 0 && exchange->status == 0) {
-        exchange->said_continue = true;
-        peri_buf_add_lit(peri_conn_out(conn), "HTTP/1.1 100 Continue\r\n\r\n");
-        peri_conn_send(conn, NULL, 0);
-    }
-    read_on(exchange);
-}
-
-int peri_exchange_await_body(lua_State *L, struct peri_exchange *exchange,
-                             int (*finish)(lua_State *L, struct peri_op *op))
-{
-    struct peri_exchange_op *op = peri_op_new(L, sizeof(*op));
-    if (exchange->waits_body != NULL)
-        return luaL_error(L, "two tasks wait for the body of one request");
-    op->exchange = exchange;
-    op->op.finish = finish;
-    exchange->waits_body = op;
-    return peri_op_await(L, &op->op);
-}
-
-void peri_exchange_drop_body(struct peri_exchange *exchange)
-{
-    exchange->body.len = 0;
-    exchange->body_len = 0;
-    exchange->in_place = false;
-    read_on(exchange);
 }

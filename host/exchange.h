@@ -16,6 +16,7 @@
 #define PERI_EXCHANGE_H
 
 #include "app.h"
+#include "body.h"
 #include "conn.h"
 #include "form.h"
 #include "http.h"
@@ -25,13 +26,6 @@
 
 struct peri_request_box {
     struct peri_exchange *exchange; /* NULL once the exchange ended */
-};
-
-enum peri_body_mode {
-    PERI_BODY_UNCLAIMED, /* nobody asked yet: held up to a mark, then the socket waits */
-    PERI_BODY_WHOLE,     /* gathered up to the limit */
-    PERI_BODY_CHUNKS,    /* taken piece by piece: held up to a mark */
-    PERI_BODY_DROPPED,   /* the answer is out: what still arrives is discarded */
 };
 
 /* What a task waits for: more of the body, or room in the socket. */
@@ -101,29 +95,13 @@ void peri_exchange_abort(struct peri_exchange *exchange, const char *reason);
  * with `status` when that is still possible, and the connection closes. */
 void peri_exchange_refuse(struct peri_exchange *exchange, int status);
 
-/* Whether the body has room for more; the socket waits otherwise. */
-bool peri_exchange_wants_bytes(const struct peri_exchange *exchange);
-
 /* The socket has taken what was queued. */
 void peri_exchange_on_drain(struct peri_exchange *exchange);
 
 /* The loop is done with everything: frees the pool. */
 void peri_exchange_free_pool(struct peri_loop *loop);
 
-/* --- For the Lua side (api/api_request.c, api/api_stream.c); all run in the exchange's task --- */
-
-/* The body is complete or, in chunks, some of it has arrived. */
-bool peri_exchange_body_ready(const struct peri_exchange *exchange);
-
-/* Claims the body, and sends 100 Continue when the client waits for that. */
-void peri_exchange_claim_body(struct peri_exchange *exchange, enum peri_body_mode mode);
-
-/* Waits for peri_exchange_body_ready(); ends with what `finish` pushes. */
-int peri_exchange_await_body(lua_State *L, struct peri_exchange *exchange,
-                             int (*finish)(lua_State *L, struct peri_op *op));
-
-/* The bytes held are used: forgets them and reads on. */
-void peri_exchange_drop_body(struct peri_exchange *exchange);
+/* --- For the Lua side (api/api_request.c); all run in the exchange's task --- */
 
 /* Writes a piece of a streamed answer; the first one is preceded by the head, which the stream's
  * response at index `response` describes. Returns false when the connection is gone. */

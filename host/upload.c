@@ -15,9 +15,11 @@
 
 #define SAVE_PIECE (1 << 20)
 
+/* Negative, whatever the library forgot to say. */
 static int last_error(void)
 {
-    return uv_translate_sys_error(errno);
+    int code = uv_translate_sys_error(errno);
+    return code < 0 ? code : UV_EIO;
 }
 
 static void *allocate(size_t size)
@@ -230,7 +232,7 @@ const struct peri_part_header *peri_upload_header(const struct peri_upload *uplo
 /* --- saving ------------------------------------------------------------------------------------
  */
 
-/* Opens a new file in the folder of `path`; the caller frees its name. */
+/* Opens a new file in the folder of `path`. The caller frees its name, whatever this returns. */
 static int open_beside(const char *path, char **name)
 {
     const char *slash = strrchr(path, '/');
@@ -238,14 +240,12 @@ static int open_beside(const char *path, char **name)
     uint64_t random = 0;
     if (getrandom(&random, sizeof(random), 0) != sizeof(random))
         return last_error();
-    if (asprintf(name, "%.*s.perigee-%016llx", folder_len, path, (unsigned long long) random) < 0)
+    if (asprintf(name, "%.*s.perigee-%016llx", folder_len, path, (unsigned long long) random) < 0) {
+        *name = NULL;
         return UV_ENOMEM;
-    int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        fd = last_error();
-        free(*name);
     }
-    return fd;
+    int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return fd < 0 ? last_error() : fd;
 }
 
 /* Returns how many bytes it wrote, or a UV_E* code. */
@@ -277,8 +277,10 @@ int peri_upload_save(const struct peri_upload *upload, const char *path, const _
 {
     char *name = NULL;
     int fd = open_beside(path, &name);
-    if (fd < 0)
+    if (fd < 0) {
+        free(name);
         return fd;
+    }
     int rc = save_bytes(upload, fd, stop);
     if (close(fd) < 0 && rc == 0)
         rc = last_error();

@@ -290,15 +290,15 @@ static void claim_whole(lua_State *L, struct peri_exchange *exchange)
 {
     if (exchange->body_mode == PERI_BODY_CHUNKS)
         luaL_error(L, "the body is being read with req:chunks() already");
-    peri_exchange_claim_body(exchange, PERI_BODY_WHOLE);
+    peri_body_claim(exchange, PERI_BODY_WHOLE);
 }
 
 static int request_body(lua_State *L)
 {
     struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
     claim_whole(L, exchange);
-    if (!peri_exchange_body_ready(exchange))
-        return peri_exchange_await_body(L, exchange, push_body);
+    if (!peri_body_is_ready(exchange))
+        return peri_body_await(L, exchange, push_body);
     lua_pushlstring(L, exchange->body_at, exchange->body_len);
     return 1;
 }
@@ -378,8 +378,8 @@ static int request_json(lua_State *L)
 {
     struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
     claim_whole(L, exchange);
-    if (!peri_exchange_body_ready(exchange))
-        return peri_exchange_await_body(L, exchange, push_json);
+    if (!peri_body_is_ready(exchange))
+        return peri_body_await(L, exchange, push_json);
     return push_json_of(L, exchange);
 }
 
@@ -389,7 +389,7 @@ static int take_chunk(lua_State *L, struct peri_exchange *exchange)
     if (exchange->body_len == 0)
         return 0;
     lua_pushlstring(L, exchange->body_at, exchange->body_len);
-    peri_exchange_drop_body(exchange);
+    peri_body_drop(exchange);
     return 1;
 }
 
@@ -403,8 +403,8 @@ static int next_chunk(lua_State *L)
     lua_settop(L, 0);
     lua_pushvalue(L, lua_upvalueindex(1));
     struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
-    if (!peri_exchange_body_ready(exchange))
-        return peri_exchange_await_body(L, exchange, push_chunk);
+    if (!peri_body_is_ready(exchange))
+        return peri_body_await(L, exchange, push_chunk);
     return take_chunk(L, exchange);
 }
 
@@ -413,7 +413,7 @@ static int request_chunks(lua_State *L)
     struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
     if (exchange->body_mode != PERI_BODY_UNCLAIMED)
         return luaL_error(L, "the body has been read already");
-    peri_exchange_claim_body(exchange, PERI_BODY_CHUNKS);
+    peri_body_claim(exchange, PERI_BODY_CHUNKS);
     lua_settop(L, 1);
     lua_pushcclosure(L, next_chunk, 1);
     return 1;

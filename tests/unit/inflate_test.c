@@ -45,7 +45,7 @@ static int inflate_all(const char *encoding, const struct peri_buf *body, size_t
     struct peri_inflate *stream = peri_inflate_new(encoding, strlen(encoding), max_bytes, &status);
     assert_non_null(stream);
     assert_int_equal(status, 0);
-    for (size_t at = 0; at < body->len; at += step) {
+    for (size_t at = 0; body->data != NULL && at < body->len; at += step) {
         size_t piece = body->len - at < step ? body->len - at : step;
         char *block = malloc(piece);
         assert_non_null(block);

@@ -15,12 +15,19 @@
 static const char JSON_TYPE[] = "application/json";
 static const char TEXT_TYPE[] = "text/plain; charset=utf-8";
 
-/* Headers that say where an answer ends: two opinions on that are how responses get split. */
-static bool is_framing(const char *name, size_t len)
+/* Headers that the server writes itself. Two opinions on where an answer ends are how responses get
+ * split. */
+static bool is_ours(const char *name, size_t len)
 {
     return (len == 14 && strncasecmp(name, "content-length", len) == 0) ||
            (len == 17 && strncasecmp(name, "transfer-encoding", len) == 0) ||
-           (len == 10 && strncasecmp(name, "connection", len) == 0);
+           (len == 10 && strncasecmp(name, "connection", len) == 0) ||
+           (len == 4 && strncasecmp(name, "date", len) == 0);
+}
+
+static bool is_content_type(const char *name, size_t len)
+{
+    return len == 12 && strncasecmp(name, "content-type", len) == 0;
 }
 
 /* Appends the pairs of the array at `index` as header lines. Returns 0, or -1 with a message
@@ -53,14 +60,16 @@ static int add_headers(lua_State *L, int index, struct peri_buf *out)
                             name, peri_header_name_is_sound(name, name_len) ? "value" : "name");
             goto fail;
         }
-        if (is_framing(name, name_len)) {
-            lua_pushfstring(L, "header '%s': the server itself frames answers; leave it out", name);
+        if (is_ours(name, name_len)) {
+            lua_pushfstring(L, "header '%s' is written by the server; leave it out", name);
             goto fail;
         }
-        peri_buf_add(out, name, name_len);
-        peri_buf_add_lit(out, ": ");
-        peri_buf_add(out, value, value_len);
-        peri_buf_add_lit(out, "\r\n");
+        if (!is_content_type(name, name_len)) { /* it stands in the head already */
+            peri_buf_add(out, name, name_len);
+            peri_buf_add_lit(out, ": ");
+            peri_buf_add(out, value, value_len);
+            peri_buf_add_lit(out, "\r\n");
+        }
         lua_pop(L, 3);
     }
     return 0;
@@ -236,6 +245,23 @@ static int headers_of(lua_State *L, int index)
     return lua_istable(L, -1) ? lua_gettop(L) : 0;
 }
 
+/* A Content-Type among the pairs at `headers` takes the place of the response's own. */
+static void prefer_header_type(lua_State *L, int headers, const char **type, size_t *type_len)
+{
+    lua_Unsigned count = headers != 0 ? lua_rawlen(L, headers) : 0;
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        int top = lua_gettop(L);
+        if (lua_rawgeti(L, headers, (lua_Integer) i) == LUA_TTABLE &&
+            lua_rawgeti(L, -1, 1) == LUA_TSTRING && lua_rawgeti(L, -2, 2) == LUA_TSTRING) {
+            size_t name_len = 0;
+            const char *name = lua_tolstring(L, -2, &name_len);
+            if (is_content_type(name, name_len))
+                *type = lua_tolstring(L, -1, type_len); /* the pair keeps it alive */
+        }
+        lua_settop(L, top);
+    }
+}
+
 /* The result at the top of the stack is an explicit response. May park to stream. */
 static int answer_response(lua_State *L, struct peri_exchange *exchange)
 {
@@ -243,6 +269,7 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
     struct peri_answer answer = {.status = status_of(L, response, 200)};
     answer.type = content_type_of(L, response, &answer.type_len);
     answer.headers = headers_of(L, response);
+    prefer_header_type(L, answer.headers, &answer.type, &answer.type_len);
     if (answer.status == 0 || !peri_header_value_is_sound(answer.type, answer.type_len)) {
         peri_exchange_log(exchange, "the response cannot be sent: %s",
                           answer.status == 0
@@ -252,7 +279,12 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
         return 0;
     }
 
-    lua_getfield(L, response, "body");
+    if (lua_getfield(L, response, "body") != LUA_TNIL && lua_type(L, -1) != LUA_TSTRING) {
+        peri_exchange_log(exchange, "the response cannot be sent: its body is a %s, not a string",
+                          luaL_typename(L, -1));
+        peri_answer_fail(exchange);
+        return 0;
+    }
     if (lua_type(L, -1) == LUA_TSTRING) {
         answer.body = lua_tolstring(L, -1, &answer.body_len);
         send_or_fail(L, exchange, &answer);
@@ -327,6 +359,7 @@ static void answer_http_error(lua_State *L, struct peri_exchange *exchange)
         return;
     }
     answer.headers = headers_of(L, error);
+    prefer_header_type(L, answer.headers, &answer.type, &answer.type_len);
     lua_createtable(L, 0, 1);
     lua_getfield(L, error, "detail");
     if (lua_isnil(L, -1)) {
@@ -337,25 +370,19 @@ static void answer_http_error(lua_State *L, struct peri_exchange *exchange)
     answer_json(L, exchange, lua_gettop(L), 0, answer);
 }
 
-/* An error that brings its answer along: the framework's validation error. */
-static bool answer_prepared(lua_State *L, struct peri_exchange *exchange)
+/* The framework's validation error brings its answer along. */
+static void answer_validation_error(lua_State *L, struct peri_exchange *exchange)
 {
-    if (!lua_istable(L, -1))
-        return false;
     int error = lua_gettop(L);
-    lua_pushliteral(L, "body");
-    lua_rawget(L, error);
-    lua_pushliteral(L, "status");
-    lua_rawget(L, error);
-    if (lua_type(L, -2) != LUA_TSTRING || !lua_isinteger(L, -1)) {
-        lua_settop(L, error);
-        return false;
-    }
-    struct peri_answer answer = {.type = JSON_TYPE, .type_len = sizeof(JSON_TYPE) - 1};
-    answer.status = (unsigned) lua_tointeger(L, -1);
-    answer.body = lua_tolstring(L, -2, &answer.body_len);
-    send_or_fail(L, exchange, &answer);
-    return true;
+    struct peri_answer answer = {.status = status_of(L, error, 422)};
+    answer.type = JSON_TYPE;
+    answer.type_len = sizeof(JSON_TYPE) - 1;
+    lua_getfield(L, error, "body");
+    answer.body = lua_tolstring(L, -1, &answer.body_len);
+    if (answer.status != 0 && answer.body != NULL)
+        send_or_fail(L, exchange, &answer);
+    else
+        peri_answer_fail(exchange);
 }
 
 void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
@@ -369,7 +396,9 @@ void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
         peri_answer_fail(exchange);
     } else if (exchange->status == 0 && peri_is_http_error(L, error)) {
         answer_http_error(L, exchange);
-    } else if (exchange->status != 0 || !answer_prepared(L, exchange)) {
+    } else if (exchange->status == 0 && peri_is_validation_error(L, error)) {
+        answer_validation_error(L, exchange);
+    } else {
         peri_exchange_log(exchange, "%s", luaL_tolstring(L, error, NULL));
         peri_answer_fail(exchange);
     }
@@ -390,6 +419,7 @@ bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, in
         size_t type_len = 0;
         const char *type = content_type_of(L, response, &type_len);
         int headers = headers_of(L, response);
+        prefer_header_type(L, headers, &type, &type_len);
         size_t before = out->len;
         peri_head_begin(&exchange->loop->heads, uv_now(&exchange->loop->uv), out, status, type,
                         type_len);

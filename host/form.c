@@ -79,9 +79,9 @@ static int refuse_number(struct peri_form *form, const char *format, size_t numb
     return refuse(form, 400, form->detail_text);
 }
 
-static int check_text(struct peri_form *form, size_t more)
+static int check_text(struct peri_form *form)
 {
-    bool too_much = form->text.len + form->head_bytes + more > form->limits->max_text_bytes;
+    bool too_much = form->text.len + form->head_bytes > form->limits->max_text_bytes;
     return too_much ? refuse(form, 413, NULL) : 0;
 }
 
@@ -170,19 +170,23 @@ static int on_part(void *context, const struct peri_part *part)
     form->part.value_at = form->text.len;
     if (part->filename != NULL)
         form->part.file = new_upload(form, part);
-    return check_text(form, 0);
+    return check_text(form);
 }
 
+/* Which of two limits is told does not depend on how the bytes are cut: the one reached first. */
 static int add_to_field(struct peri_form *form, const char *bytes, size_t len)
 {
-    form->part.value_len += len;
-    if (form->part.value_len > form->limits->max_field_bytes)
+    const struct peri_form_limits *limits = form->limits;
+    size_t field_room = limits->max_field_bytes - form->part.value_len;
+    size_t text_room = limits->max_text_bytes - form->text.len - form->head_bytes;
+    if (len > field_room && field_room <= text_room)
         return refuse_number(form, "Part exceeded maximum size of %zuKB.",
-                             form->limits->max_field_bytes / 1024);
-    int status = check_text(form, len);
-    if (status == 0)
-        peri_buf_add(&form->text, bytes, len);
-    return status;
+                             limits->max_field_bytes / 1024);
+    if (len > text_room)
+        return refuse(form, 413, NULL);
+    form->part.value_len += len;
+    peri_buf_add(&form->text, bytes, len);
+    return 0;
 }
 
 /* Moves the file being read to the spool. */
@@ -232,7 +236,7 @@ static int on_part_end(void *context)
     }
     add_pair(form, *part);
     *part = (struct pair){0};
-    return check_text(form, 0);
+    return check_text(form);
 }
 
 static const struct peri_multipart_events events = {
@@ -277,11 +281,13 @@ static void add_unquoted(struct peri_buf *out, const char *bytes, size_t len)
         size_t run = 0;
         while (run < len && !(bytes[run] & 0x80))
             run++;
-        peri_url_decode(out, bytes, run, true);
+        if (run > 0)
+            peri_url_decode(out, bytes, run, true);
         size_t end = run;
         while (end < len && (bytes[end] & 0x80))
             end++;
-        peri_latin1_decode(out, bytes + run, end - run);
+        if (end > run)
+            peri_latin1_decode(out, bytes + run, end - run);
         bytes += end;
         len -= end;
     }
@@ -304,7 +310,7 @@ static int end_pair(struct peri_form *form, const char *bytes, size_t len)
     add_pair(form, pair);
     form->pending.len = 0;
     form->pending_sign = false;
-    return check_text(form, 0);
+    return check_text(form);
 }
 
 static int check_pair(struct peri_form *form, const char *bytes, size_t len)

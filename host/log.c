@@ -49,6 +49,59 @@ static void write_all(int fd, const char *bytes, size_t len, int patience_ms)
     }
 }
 
+static void add_printable(struct peri_buf *line, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char) text[i];
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+            peri_buf_addf(line, "\\x%02x", c);
+        else
+            peri_buf_add_byte(line, (char) c);
+    }
+}
+
+/* As a JSON string; a byte that is no UTF-8 becomes U+FFFD. */
+static void add_json(struct peri_buf *line, const char *text, size_t len)
+{
+    if (peri_json_add_string(line, text, len))
+        return;
+    struct peri_buf clean = {0};
+    size_t valid = 0;
+    while ((valid = peri_utf8_valid(text, len)) < len) {
+        peri_buf_add(&clean, text, valid);
+        peri_buf_add_lit(&clean, "\xEF\xBF\xBD");
+        text += valid + 1;
+        len -= valid + 1;
+    }
+    peri_buf_add(&clean, text, len);
+    peri_json_add_string(line, clean.data, clean.len);
+    peri_buf_deinit(&clean);
+}
+
+static void add_message(struct peri_buf *line, const char *level, const char *text, size_t len)
+{
+    if (log.format == PERI_LOG_JSON) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        peri_buf_addf(line,
+                      "{\"time\":%lld.%03ld,\"level\":\"%s\",\"message\":", (long long) now.tv_sec,
+                      now.tv_nsec / 1000000, level);
+        add_json(line, text, len);
+        peri_buf_add_lit(line, "}\n");
+    } else {
+        peri_buf_add_lit(line, "perigee: ");
+        add_printable(line, text, len);
+        peri_buf_add_byte(line, '\n');
+    }
+}
+
+static void add_dropped(struct peri_buf *lines, uint64_t dropped)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%llu log lines dropped", (unsigned long long) dropped);
+    add_message(lines, "warning", text, (size_t) len);
+}
+
 static void *writer_main(void *unused)
 {
     (void) unused;
@@ -70,8 +123,7 @@ static void *writer_main(void *unused)
         pthread_mutex_unlock(&log.mutex);
 
         if (dropped > 0)
-            peri_buf_addf(&taken[PERI_LOG_ERROR], "perigee: %llu log lines dropped\n",
-                          (unsigned long long) dropped);
+            add_dropped(&taken[PERI_LOG_ERROR], dropped);
         for (int i = 0; i < 2; i++) {
             write_all(descriptor(i), taken[i].data, taken[i].len, patience_ms);
             peri_buf_reset(&taken[i], 64 << 10);
@@ -134,16 +186,6 @@ void peri_log_write(enum peri_log_stream stream, const char *line, size_t len)
     pthread_mutex_unlock(&log.mutex);
 }
 
-static void add_printable(struct peri_buf *line, const char *text)
-{
-    for (const char *c = text; *c != '\0'; c++) {
-        if (((unsigned char) *c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
-            peri_buf_addf(line, "\\x%02x", (unsigned char) *c);
-        else
-            peri_buf_add_byte(line, *c);
-    }
-}
-
 static void write_message(const char *level, const char *format, va_list args)
 {
     char *text = NULL;
@@ -151,19 +193,7 @@ static void write_message(const char *level, const char *format, va_list args)
     if (len < 0)
         return;
     struct peri_buf line = {0};
-    if (log.format == PERI_LOG_JSON) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        peri_buf_addf(&line,
-                      "{\"time\":%lld.%03ld,\"level\":\"%s\",\"message\":", (long long) now.tv_sec,
-                      now.tv_nsec / 1000000, level);
-        peri_json_add_string(&line, text, peri_utf8_valid(text, (size_t) len));
-        peri_buf_add_lit(&line, "}\n");
-    } else {
-        peri_buf_add_lit(&line, "perigee: ");
-        add_printable(&line, text);
-        peri_buf_add_byte(&line, '\n');
-    }
+    add_message(&line, level, text, (size_t) len);
     peri_log_write(PERI_LOG_ERROR, line.data, line.len);
     peri_buf_deinit(&line);
     free(text);

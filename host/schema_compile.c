@@ -541,6 +541,8 @@ static void compile_model(struct peri_compiler *c, int node, const struct peri_s
     lua_pop(c->L, 1);
     peri_compile_fields(c, node, &inner, model);
     compile_computed(c, node, &inner, model);
+    lua_pushvalue(c->L, node);
+    model->node = peri_compile_keep_lua(c);
     lua_newtable(c->L);
     model->metatables = peri_compile_keep_lua(c);
 }

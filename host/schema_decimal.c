@@ -36,6 +36,8 @@ bool peri_decimal_read(struct peri_text text, char *room, struct peri_decimal *o
 {
     text = peri_text_trim(text);
     *out = (struct peri_decimal){0};
+    if (text.len == 0)
+        return false;
     const char *at = text.data;
     const char *end = text.data + text.len;
     if (at < end && (*at == '-' || *at == '+'))

@@ -742,10 +742,35 @@ static bool encode_plain_value(struct encoder *e, int index, const struct peri_l
     return peri_fail(&run, loc, &none, PERI_ERROR_VALUE_ERROR, &context, 1);
 }
 
+/* The member that a model's value was made by; NULL when it is none of them. */
+static const struct peri_type *find_maker(struct encoder *e, int index,
+                                          const struct peri_type *type)
+{
+    const struct peri_type *maker = NULL;
+    if (lua_type(e->L, index) != LUA_TTABLE || !peri_push_model_node(e->L, index))
+        return NULL;
+    for (uint32_t i = 0; i < type->any_of.count && maker == NULL; i++) {
+        const struct peri_type *member = type->any_of.members[i];
+        while (member->kind == PERI_KIND_REF)
+            member = member->target;
+        if (member->kind != PERI_KIND_MODEL)
+            continue;
+        lua_rawgeti(e->L, e->lua_values, member->model.node);
+        if (lua_rawequal(e->L, -1, -2))
+            maker = type->any_of.members[i];
+        lua_pop(e->L, 1);
+    }
+    lua_pop(e->L, 1);
+    return maker;
+}
+
 static bool encode_union(struct encoder *e, int index, const struct peri_type *type,
                          struct filter filter, const struct peri_loc *loc)
 {
     struct peri_run run;
+    const struct peri_type *maker = find_maker(e, index, type);
+    if (maker != NULL) /* as Pydantic knows an instance of the class */
+        return encode(e, index, maker, filter, loc);
     if (!validate_whole(e, index, type, loc, &run))
         return false;
     return encode(e, index, run.chosen, filter, loc);

@@ -83,6 +83,8 @@ static void set_string(struct reader *reader, enum peri_source source, const cha
                        size_t len, struct peri_json_node *node)
 {
     *node = (struct peri_json_node){.type = PERI_JSON_STRING, .skip = 1};
+    if (len == 0)
+        bytes = "";
     if (is_ascii(bytes, len))
         node->ascii = PERI_NODE_ASCII;
     else if (source == PERI_SOURCE_HEADER || source == PERI_SOURCE_COOKIE)

@@ -10,8 +10,10 @@
 
 enum { MAX_DEPTH = 200, MAX_METATABLES = 64 };
 
-/* Its address is the key of the names that are set, in the metatable of a model's value. */
+/* Their addresses are keys in the metatable of a model's value: the names that are set, and the
+ * node of the model. */
 static const char set_key;
+static const char node_key;
 
 /* -------------------------------------------------------------- counters --- */
 
@@ -429,6 +431,17 @@ bool peri_push_set_names(lua_State *L, int index)
     return found;
 }
 
+bool peri_push_model_node(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return false;
+    bool found = lua_rawgetp(L, -1, &node_key) == LUA_TTABLE;
+    lua_remove(L, -2);
+    if (!found)
+        lua_pop(L, 1);
+    return found;
+}
+
 /* The members of a model's value as JSON writes them where no response type says otherwise. */
 static void push_json_members(struct peri_push *push, const struct peri_model *model)
 {
@@ -467,6 +480,8 @@ static void push_model_metatable(struct peri_push *push, const struct peri_model
     lua_setfield(L, -2, "__index");
     lua_pushlstring(L, model->name.data, model->name.len);
     lua_setfield(L, -2, "__name");
+    lua_rawgeti(L, push->lua_values, model->node);
+    lua_rawsetp(L, -2, &node_key);
     push_json_members(push, model);
     lua_rawsetp(L, -2, &peri_json_members);
 }

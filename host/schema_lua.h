@@ -79,6 +79,9 @@ struct peri_result *peri_result_push(lua_State *L);
  * false when the value at `index` is no such value. */
 bool peri_push_set_names(lua_State *L, int index);
 
+/* The node table of the model whose value this is; otherwise as above. */
+bool peri_push_model_node(lua_State *L, int index);
+
 /* Validates a Lua value or a parsed text for program:validate(). On success pushes the value. */
 bool peri_program_validate(lua_State *L, int program_index, struct peri_result *result,
                            const struct peri_json_node *node, enum peri_mode mode);

@@ -44,6 +44,8 @@ struct peri_text peri_text_trim(struct peri_text text)
     const unsigned char *bytes = (const unsigned char *) text.data;
     uint32_t start = 0;
     uint32_t end = text.len;
+    if (text.len == 0) /* of no bytes at all, maybe */
+        return text;
     while (start < end) {
         uint32_t blank = blank_at(bytes + start, end - start);
         if (blank == 0)

@@ -171,6 +171,7 @@ struct peri_model {
     enum peri_extra extra;
     const struct peri_computed *computed;
     uint32_t computed_count;
+    int node;        /* index of the node it was compiled from in the program's Lua values */
     int metatables;  /* index of the table {[mask] = metatable} in the program's Lua values */
     uint32_t cached; /* how many it holds; the masks are the clients' choice, so it is bounded */
 };

@@ -106,7 +106,7 @@ struct peri_upload *peri_upload_new(const char *name, size_t len, const struct p
     size_t room = len;
     for (unsigned i = 0; i < part->header_count; i++)
         room += part->headers[i].name_len + 2 * part->headers[i].value_len;
-    peri_buf_reserve(text, room); /* it does not move: the names point into it */
+    peri_buf_reserve(text, room + 1); /* it does not move: the names point into it */
 
     upload->refs = 1;
     upload->name = text->data;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #define TRACEBACK_FRAMES 20
+#define MESSAGE_SHOWN 8192 /* bytes of an error's text in the log */
 
 static int on_panic(lua_State *L)
 {
@@ -384,22 +385,42 @@ static void add_frames(lua_State *L, luaL_Buffer *text)
     }
 }
 
+/* The message at index 1 as a log can take it: no NUL, and no novel. */
+static void add_message(lua_State *L, luaL_Buffer *text)
+{
+    size_t len = 0;
+    const char *message = lua_tolstring(L, 1, &len);
+    size_t shown = len > MESSAGE_SHOWN ? MESSAGE_SHOWN : len;
+    while (shown > 0) {
+        const char *nul = memchr(message, '\0', shown);
+        size_t piece = nul != NULL ? (size_t) (nul - message) : shown;
+        luaL_addlstring(text, message, piece);
+        message += piece;
+        shown -= piece;
+        if (nul != NULL) {
+            luaL_addstring(text, "\\0");
+            message++;
+            shown--;
+        }
+    }
+    if (len > MESSAGE_SHOWN) {
+        lua_pushfstring(L, "... (%d bytes)", (int) len);
+        luaL_addvalue(text);
+    }
+}
+
 int peri_traceback(lua_State *L)
 {
+    if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
+        return 1;
     if (lua_type(L, 1) != LUA_TSTRING) {
-        if (!lua_isnil(L, 1) && luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL)
-            return 1;
-        lua_settop(L, 1);
-        if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1))
-            return 1;
         luaL_tolstring(L, 1, NULL);
         lua_replace(L, 1);
     }
     lua_settop(L, 1);
     luaL_Buffer text;
     luaL_buffinit(L, &text);
-    lua_pushvalue(L, 1);
-    luaL_addvalue(&text);
+    add_message(L, &text);
     add_frames(L, &text);
     luaL_pushresult(&text);
     return 1;

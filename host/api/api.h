@@ -47,8 +47,10 @@ void peri_response_mark(lua_State *L);
  */
 void peri_response_call(lua_State *L, const char *name, int arguments, int results);
 
-/* Whether the value is an explicit response, or an HTTP error, of the framework's. */
+/* Whether the value is an explicit response, an HTTP error, or the error of invalid input, of the
+ * framework's. */
 bool peri_is_response(lua_State *L, int index);
 bool peri_is_http_error(lua_State *L, int index);
+bool peri_is_validation_error(lua_State *L, int index);
 
 #endif

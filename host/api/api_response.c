@@ -6,6 +6,7 @@
 
 static const char RESPONSE_TYPE[] = "perigee.Response";
 static const char HTTP_ERROR_TYPE[] = "perigee.HttpError";
+static const char VALIDATION_ERROR_TYPE[] = "perigee.ValidationError";
 
 static bool has_metatable(lua_State *L, int index, const char *type)
 {
@@ -25,6 +26,11 @@ bool peri_is_response(lua_State *L, int index)
 bool peri_is_http_error(lua_State *L, int index)
 {
     return has_metatable(L, index, HTTP_ERROR_TYPE);
+}
+
+bool peri_is_validation_error(lua_State *L, int index)
+{
+    return has_metatable(L, index, VALIDATION_ERROR_TYPE);
 }
 
 void peri_response_mark(lua_State *L)
@@ -63,5 +69,7 @@ int peri_open_response(lua_State *L)
     lua_setfield(L, -2, "metatable");
     luaL_newmetatable(L, HTTP_ERROR_TYPE);
     lua_setfield(L, -2, "http_error");
+    luaL_newmetatable(L, VALIDATION_ERROR_TYPE);
+    lua_setfield(L, -2, "validation_error");
     return 1;
 }

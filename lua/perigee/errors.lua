@@ -149,7 +149,7 @@ end
 ---@field status integer 422
 ---@field body string the answer's JSON, {"detail":[...]}
 ---@field detail table[] the same as a list of { type, loc, msg, input, ctx }; decoded when first read
-local ValidationError = {}
+local ValidationError = host.response.validation_error
 
 function ValidationError:__index(key)
   if key == "detail" then

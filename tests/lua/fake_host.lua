@@ -155,6 +155,7 @@ function M.install()
     response = {
       metatable = {},
       http_error = {},
+      validation_error = {},
       take = function(req)
         local pending = rawget(req, "response")
         req.response = nil

@@ -56,6 +56,8 @@ static void repair_utf8(struct peri_buf *out, size_t start)
 
 void peri_url_decode(struct peri_buf *out, const char *text, size_t len, bool plus)
 {
+    if (len == 0) /* an empty buffer has no memory to point into */
+        return;
     size_t start = out->len;
     char *to = peri_buf_reserve(out, len);
     bool high = false;
@@ -148,6 +150,8 @@ bool peri_cookie_next(const char **text, size_t *len, struct peri_field *cookie)
 
 void peri_latin1_decode(struct peri_buf *out, const char *bytes, size_t len)
 {
+    if (len == 0)
+        return;
     char *to = peri_buf_reserve(out, len * 2);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char) bytes[i];

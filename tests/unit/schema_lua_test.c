@@ -294,6 +294,17 @@ static void a_response_speaks_its_aliases(void **state)
         "  '{\"_id\":4,\"twice\":8}')\n");
 }
 
+static void a_models_value_remembers_its_model_in_a_union(void **state)
+{
+    (void) state;
+    run("local Small = t.model{ name = 'Small', fields = { { 'a', t.integer{} } } }\n"
+        "local Large = t.model{ name = 'Large', fields = { { 'a', t.integer{} },\n"
+        "  { 'b', t.integer{ default = 1 } } } }\n"
+        "local either = compile(t.union{ members = { Large, Small } })\n"
+        "eq(either:encode{ a = 1 }, '{\"a\":1,\"b\":1}')\n"
+        "eq(either:encode(compile(Small):validate{ a = 1 }), '{\"a\":1}')\n");
+}
+
 static void scalars_are_written_as_their_type_says(void **state)
 {
     (void) state;
@@ -381,6 +392,7 @@ int main(void)
         cmocka_unit_test(checks_run_on_valid_input_and_may_refuse),
         cmocka_unit_test(a_response_is_filtered_and_ordered_by_its_type),
         cmocka_unit_test(a_response_speaks_its_aliases),
+        cmocka_unit_test(a_models_value_remembers_its_model_in_a_union),
         cmocka_unit_test(scalars_are_written_as_their_type_says),
         cmocka_unit_test(a_response_that_breaks_its_type_names_the_place),
         cmocka_unit_test(stats_count_what_was_refused),

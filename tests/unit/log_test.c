@@ -192,8 +192,9 @@ static void json_messages_are_json_whatever_they_say(void **state)
 }
 
 #define LINE_BYTES 1000
-#define LINES 12000 /* three times what may wait: the writer holds as much again, the pipe little  \
-                     */
+
+/* Three times what may wait: the writer holds as much again, the pipe little. */
+#define LINES 12000
 
 /* Nobody reads: writing never blocks, what does not fit is counted. */
 static void overflow(enum peri_log_format format)

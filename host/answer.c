@@ -420,6 +420,9 @@ bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, in
         const char *type = content_type_of(L, response, &type_len);
         int headers = headers_of(L, response);
         prefer_header_type(L, headers, &type, &type_len);
+        if (status == 0 || !peri_header_value_is_sound(type, type_len))
+            luaL_error(L,
+                       "the response of a stream was changed: its status or content_type is bad");
         size_t before = out->len;
         peri_head_begin(&exchange->loop->heads, uv_now(&exchange->loop->uv), out, status, type,
                         type_len);
@@ -480,19 +483,10 @@ static int on_stream_end(lua_State *L, int status, lua_KContext context)
 
 void peri_exchange_on_drain(struct peri_exchange *exchange)
 {
-    struct peri_exchange_op *op = exchange->waits_drain;
-    if (op == NULL)
-        return;
-    exchange->waits_drain = NULL;
-    peri_op_done(&op->op);
+    peri_exchange_wake(&exchange->waits_drain);
 }
 
 int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange)
 {
-    struct peri_exchange_op *op = peri_op_new(L, sizeof(*op));
-    if (exchange->waits_drain != NULL)
-        return luaL_error(L, "two tasks write to one stream");
-    op->exchange = exchange;
-    exchange->waits_drain = op;
-    return peri_op_await(L, &op->op);
+    return peri_exchange_await(L, exchange, &exchange->waits_drain, NULL);
 }

@@ -112,11 +112,8 @@ int peri_body_end(struct peri_exchange *exchange)
 
 void peri_body_wake(struct peri_exchange *exchange)
 {
-    struct peri_exchange_op *op = exchange->waits_body;
-    if (op == NULL || !peri_body_is_ready(exchange))
-        return;
-    exchange->waits_body = NULL;
-    peri_op_done(&op->op);
+    if (peri_body_is_ready(exchange))
+        peri_exchange_wake(&exchange->waits_body);
 }
 
 /* Whether a declared body has to be there before anything can start. */
@@ -183,13 +180,7 @@ void peri_body_claim(struct peri_exchange *exchange, enum peri_body_mode mode)
 int peri_body_await(lua_State *L, struct peri_exchange *exchange,
                     int (*finish)(lua_State *L, struct peri_op *op))
 {
-    struct peri_exchange_op *op = peri_op_new(L, sizeof(*op));
-    if (exchange->waits_body != NULL)
-        return luaL_error(L, "two tasks wait for the body of one request");
-    op->exchange = exchange;
-    op->op.finish = finish;
-    exchange->waits_body = op;
-    return peri_op_await(L, &op->op);
+    return peri_exchange_await(L, exchange, &exchange->waits_body, finish);
 }
 
 void peri_body_drop(struct peri_exchange *exchange)

@@ -122,20 +122,64 @@ static void end_if_over(struct peri_exchange *exchange)
         peri_conn_exchange_over(conn, keep_alive);
 }
 
+/* Wakes whoever still waits for this exchange; nothing more will come. */
+static void forget_waiters(struct peri_exchange *exchange)
+{
+    struct peri_exchange_op **places[] = {&exchange->waits_body, &exchange->waits_drain};
+    for (int i = 0; i < 2; i++) {
+        if (*places[i] != NULL)
+            (*places[i])->exchange = NULL;
+        peri_exchange_wake(places[i]);
+    }
+}
+
 void peri_exchange_abort(struct peri_exchange *exchange, const char *reason)
 {
     exchange->conn = NULL;
-    if (exchange->task == NULL) {
-        end_if_over(exchange);
-        return;
-    }
-    peri_task_cancel(exchange->task, reason);
-    if (exchange->waits_body != NULL)
-        peri_op_done(&exchange->waits_body->op);
-    if (exchange->waits_drain != NULL)
-        peri_op_done(&exchange->waits_drain->op);
-    exchange->waits_body = NULL;
-    exchange->waits_drain = NULL;
+    if (exchange->task != NULL)
+        peri_task_cancel(exchange->task, reason);
+    forget_waiters(exchange);
+    end_if_over(exchange);
+}
+
+/* --- waiting -----------------------------------------------------------------------------------
+ */
+
+static void cancel_wait(struct peri_op *op)
+{
+    struct peri_exchange_op *wait = peri_container_of(op, struct peri_exchange_op, op);
+    peri_exchange_wake(wait->place);
+}
+
+int peri_exchange_await(lua_State *L, struct peri_exchange *exchange,
+                        struct peri_exchange_op **place,
+                        int (*finish)(lua_State *L, struct peri_op *op))
+{
+    struct peri_exchange_op *op = peri_op_new(L, sizeof(*op));
+    if (*place != NULL)
+        return luaL_error(L, "another task waits for the same thing of this request");
+    op->exchange = exchange;
+    op->place = place;
+    op->op.finish = finish;
+    op->op.cancel = cancel_wait;
+    *place = op;
+    return peri_op_await(L, &op->op);
+}
+
+void peri_exchange_wake(struct peri_exchange_op **place)
+{
+    struct peri_exchange_op *op = *place;
+    *place = NULL;
+    if (op != NULL)
+        peri_op_done(&op->op);
+}
+
+struct peri_exchange *peri_exchange_of_op(lua_State *L, struct peri_op *op)
+{
+    struct peri_exchange_op *wait = peri_container_of(op, struct peri_exchange_op, op);
+    if (wait->exchange == NULL)
+        luaL_error(L, "the request has ended while its body was waited for");
+    return wait->exchange;
 }
 
 /* --- names in logs -----------------------------------------------------------------------------
@@ -264,6 +308,7 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
 {
     struct peri_exchange *exchange = owner;
     exchange->task = NULL;
+    forget_waiters(exchange);
     if (exchange->box != NULL)
         exchange->box->exchange = NULL;
     if (exchange->stream_box != NULL)

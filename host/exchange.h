@@ -28,10 +28,12 @@ struct peri_request_box {
     struct peri_exchange *exchange; /* NULL once the exchange ended */
 };
 
-/* What a task waits for: more of the body, or room in the socket. */
+/* What a task waits for: more of the body, or room in the socket. As a rule it is the exchange's
+ * own task; one that got hold of somebody else's request is woken when that ends. */
 struct peri_exchange_op {
     struct peri_op op;
-    struct peri_exchange *exchange;
+    struct peri_exchange *exchange;  /* NULL once the exchange has ended */
+    struct peri_exchange_op **place; /* where the exchange keeps it */
 };
 
 struct peri_exchange {
@@ -107,6 +109,17 @@ void peri_exchange_free_pool(struct peri_loop *loop);
  * response at index `response` describes. Returns false when the connection is gone. */
 bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
                                 const char *bytes, size_t len);
+
+/* Parks the running task at `place` (&exchange->waits_body, say) until peri_exchange_wake().
+ * `finish` finds op->exchange NULL, and raises through peri_exchange_of_op(), when the exchange
+ * ended meanwhile. */
+int peri_exchange_await(lua_State *L, struct peri_exchange *exchange,
+                        struct peri_exchange_op **place,
+                        int (*finish)(lua_State *L, struct peri_op *op));
+void peri_exchange_wake(struct peri_exchange_op **place);
+
+/* The exchange that an op waited for; raises when it has ended. */
+struct peri_exchange *peri_exchange_of_op(lua_State *L, struct peri_op *op);
 
 /* Waits until the socket has taken what was written. */
 int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange);

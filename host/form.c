@@ -281,13 +281,11 @@ static void add_unquoted(struct peri_buf *out, const char *bytes, size_t len)
         size_t run = 0;
         while (run < len && !(bytes[run] & 0x80))
             run++;
-        if (run > 0)
-            peri_url_decode(out, bytes, run, true);
+        peri_url_decode(out, bytes, run, true);
         size_t end = run;
         while (end < len && (bytes[end] & 0x80))
             end++;
-        if (end > run)
-            peri_latin1_decode(out, bytes + run, end - run);
+        peri_latin1_decode(out, bytes + run, end - run);
         bytes += end;
         len -= end;
     }
@@ -359,6 +357,7 @@ struct peri_form *peri_form_new(const char *content_type, size_t len,
     struct peri_form *form = must(calloc(1, sizeof(*form)));
     form->limits = limits;
     form->is_multipart = is_multipart;
+    peri_buf_reserve(&form->text, 1); /* even empty texts are somewhere */
     if (is_multipart)
         begin_multipart(form, content_type, len);
     return form;

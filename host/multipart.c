@@ -412,7 +412,8 @@ int peri_multipart_init(struct peri_multipart *multipart, const char *boundary, 
     if (len > PERI_BOUNDARY_MAX)
         return multipart->error = PERI_MULTIPART_INVALID;
     memcpy(multipart->delimiter, "\r\n--", 4);
-    memcpy(multipart->delimiter + 4, boundary, len);
+    if (len > 0)
+        memcpy(multipart->delimiter + 4, boundary, len);
     multipart->delimiter_len = 4 + len;
     return 0;
 }

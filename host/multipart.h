@@ -70,7 +70,7 @@ struct peri_multipart {
     int error;    /* what the last feed returned: nothing is read after it */
 };
 
-/* Returns 0, or PERI_MULTIPART_INVALID when the boundary is too long. */
+/* Returns 0, or PERI_MULTIPART_INVALID when the boundary is too long; an empty one is allowed. */
 int peri_multipart_init(struct peri_multipart *multipart, const char *boundary, size_t len,
                         const struct peri_multipart_events *events, void *context);
 void peri_multipart_deinit(struct peri_multipart *multipart);

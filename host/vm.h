@@ -46,8 +46,8 @@ int peri_vm_call(struct peri_vm *vm, int function, lua_Integer *result, struct p
 /* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`. */
 void peri_vm_close(struct peri_vm *vm);
 
-/* A message handler for lua_pcall: turns every error into text with a traceback, but for those that are
- * answers by themselves (HTTP errors, invalid input) and cancellation. */
+/* A message handler for lua_pcall: turns every error into text with a traceback, but for those that
+ * are answers by themselves (HTTP errors, invalid input) and cancellation. */
 int peri_traceback(lua_State *L);
 
 /* Pushes nil and an error table {code = "ENOENT", message = ...} for a UV_E* code; returns 2. */

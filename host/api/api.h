@@ -18,6 +18,7 @@ int peri_open_time(lua_State *L);
 int peri_open_response(lua_State *L);
 int peri_open_app(lua_State *L);
 int peri_open_assets(lua_State *L);
+int peri_open_document(lua_State *L);
 int peri_open_log(lua_State *L);
 
 /* Pushes the request object of an exchange, and the `out` of a streamed answer. Whoever calls keeps

@@ -280,7 +280,7 @@ static const struct {
 
 static int push_body(lua_State *L, struct peri_op *op)
 {
-    struct peri_exchange *exchange = peri_container_of(op, struct peri_exchange_op, op)->exchange;
+    struct peri_exchange *exchange = peri_exchange_of_op(L, op);
     lua_pushlstring(L, exchange->body_at, exchange->body_len);
     return 1;
 }
@@ -371,7 +371,7 @@ static int push_json_of(lua_State *L, struct peri_exchange *exchange)
 
 static int push_json(lua_State *L, struct peri_op *op)
 {
-    return push_json_of(L, peri_container_of(op, struct peri_exchange_op, op)->exchange);
+    return push_json_of(L, peri_exchange_of_op(L, op));
 }
 
 static int request_json(lua_State *L)
@@ -395,7 +395,7 @@ static int take_chunk(lua_State *L, struct peri_exchange *exchange)
 
 static int push_chunk(lua_State *L, struct peri_op *op)
 {
-    return take_chunk(L, peri_container_of(op, struct peri_exchange_op, op)->exchange);
+    return take_chunk(L, peri_exchange_of_op(L, op));
 }
 
 static int next_chunk(lua_State *L)

@@ -34,6 +34,7 @@ static int time_sleep(lua_State *L)
     sleep->op.cancel = sleep_cancel;
     sleep->timer.fire = on_awake;
     sleep->timers = vm->timers;
+    uv_update_time(vm->tasks.loop); /* the handler may have computed since the loop looked */
     peri_timer_start(vm->timers, &sleep->timer, uv_now(vm->tasks.loop) + (uint64_t) ceil(ms));
     return peri_op_await(L, &sleep->op);
 }

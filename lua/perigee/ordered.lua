@@ -2,6 +2,7 @@
 --- a table says by its metatable how it wants to be written: `shape` for objects whose keys are known,
 --- `map` for those whose keys are data. Any other table is written with its keys sorted.
 
+local host = require("perigee.host")
 local json = require("perigee.json")
 
 local M = {}
@@ -24,7 +25,7 @@ end
 
 local Map = {}
 
--- The keys of each map in the order they were set.
+-- The keys of each map in the order they were set, and their places in it by key.
 local orders = setmetatable({}, { __mode = "k" })
 
 function Map:__newindex(key, value)
@@ -141,67 +142,11 @@ function M.merge(base, extra)
   return base
 end
 
--- Names and short values repeat: most of a document's strings are encoded once.
-local function text_cache(before, after)
-  return setmetatable({}, {
-    __index = function(cache, value)
-      local text = before .. json.encode(value) .. after
-      if type(value) == "string" and #value < 40 then
-        cache[value] = text
-      end
-      return text
-    end,
-  })
-end
-
----@class perigee.JsonWriter
----@field out string[] the pieces written so far
-local Writer = {}
-Writer.__index = Writer
-
-function Writer:value(value)
-  local out = self.out
-  if type(value) ~= "table" then
-    out[#out + 1] = self.values[value]
-  elseif is_object(value) then
-    local names = self.first_names
-    local keys = M.keys(value)
-    for i = 1, #keys do
-      local key = keys[i]
-      local item = value[key]
-      if item == nil then -- the table has numbers as keys: { [404] = ... }
-        item = value[math.tointeger(key)]
-      end
-      out[#out + 1] = names[key]
-      names = self.names
-      if type(item) == "table" then
-        self:value(item)
-      else
-        out[#out + 1] = self.values[item]
-      end
-    end
-    out[#out + 1] = #keys == 0 and "{}" or "}"
-  else
-    for i = 1, #value do
-      out[#out + 1] = i == 1 and "[" or ","
-      self:value(value[i])
-    end
-    out[#out + 1] = #value == 0 and "[]" or "]"
-  end
-end
-
 --- The JSON text of a document.
----@param document table
+---@param document any
 ---@return string
 function M.encode(document)
-  local writer = setmetatable({
-    out = {},
-    values = text_cache("", ""),
-    names = text_cache(",", ":"),
-    first_names = text_cache("{", ":"),
-  }, Writer)
-  writer:value(document)
-  return table.concat(writer.out)
+  return host.document.encode(document, RANK, orders)
 end
 
 return M

@@ -148,6 +148,36 @@ function json.decode(text)
   return (decode_value(text, 1))
 end
 
+local document = {}
+
+function document.encode(value, ranks, orders)
+  if type(value) ~= "table" then
+    return json.encode(value)
+  end
+  local metatable = getmetatable(value)
+  local rank = orders[value] or (metatable and metatable[ranks])
+  local parts = {}
+  if not rank and (json.is_array(value) or #value > 0) then
+    for i, item in ipairs(value) do
+      parts[i] = document.encode(item, ranks, orders)
+    end
+    return "[" .. table.concat(parts, ",") .. "]"
+  end
+  local keys, place = {}, {}
+  for key in next, value do
+    keys[#keys + 1] = key
+    place[key] = ("%09d %s"):format(rank and rank[key] or 999999999, key)
+  end
+  table.sort(keys, function(a, b)
+    return place[a] < place[b]
+  end)
+  for i, key in ipairs(keys) do
+    local item = document.encode(value[key], ranks, orders)
+    parts[i] = encode_string(tostring(key)) .. ":" .. item
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
 --- Makes the modules that the host preloads.
 ---@return table host with `failures`, what was logged
 function M.install()
@@ -170,6 +200,7 @@ function M.install()
       host.failures[#host.failures + 1] = text
     end,
   }
+  host.document = document
   host.json = json
   host.schema = {
     compile = function(node, options)

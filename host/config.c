@@ -188,7 +188,12 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, char *e
         return -1;
     for (int i = 0; i < argc; i++) {
         char *argument = argv[i];
-        if (strncmp(argument, "--", 2) != 0) {
+        if (argument[0] == '-' && argument[1] != '-') {
+            snprintf(error, error_size, "unknown option %s (perigee run --help lists them)",
+                     argument);
+            return -1;
+        }
+        if (argument[0] != '-') {
             if (config->app != NULL) {
                 snprintf(error, error_size, "one app at a time: '%s' and '%s'", config->app,
                          argument);

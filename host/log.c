@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #define QUEUE_LIMIT (4U << 20) /* bytes that may wait in each stream */
-#define DRAIN_MS 2000
+#define DRAIN_MS 2000          /* at the end, for somebody to read on */
+#define BLOCKED_MS 100         /* between looks at a stream that is blocked */
+#define PIECE 4096             /* PIPE_BUF */
 
 static struct {
     pthread_mutex_t mutex;
@@ -53,7 +55,9 @@ static void add_printable(struct peri_buf *line, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char) text[i];
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+        if (c == '\n') /* indented, so that text of a client's cannot pass for a line of its own */
+            peri_buf_add_lit(line, "\n  ");
+        else if ((c < 0x20 && c != '\t') || c == 0x7f)
             peri_buf_addf(line, "\\x%02x", c);
         else
             peri_buf_add_byte(line, (char) c);
@@ -102,37 +106,82 @@ static void add_dropped(struct peri_buf *lines, uint64_t dropped)
     add_message(lines, "warning", text, (size_t) len);
 }
 
+/* What the writer has taken out of the queue of one stream. */
+struct taken {
+    struct peri_buf bytes;
+    size_t at; /* up to here they are written */
+};
+
+/* Writes what the streams take within `ms`; a stream that nobody reads does not hold up the other.
+ * Pieces are so small that a pipe which polls as writable takes them whole. Returns whether any was
+ * written. */
+static bool write_some(struct taken taken[2], int ms)
+{
+    struct pollfd ready[2] = {{.fd = -1, .events = POLLOUT}, {.fd = -1, .events = POLLOUT}};
+    for (int i = 0; i < 2; i++) {
+        if (taken[i].at < taken[i].bytes.len)
+            ready[i].fd = descriptor(i);
+    }
+    if (poll(ready, 2, ms) <= 0)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        if (ready[i].fd < 0 || ready[i].revents == 0)
+            continue;
+        size_t left = taken[i].bytes.len - taken[i].at;
+        ssize_t written =
+            write(ready[i].fd, taken[i].bytes.data + taken[i].at, left < PIECE ? left : PIECE);
+        if (written > 0)
+            taken[i].at += (size_t) written;
+        else if (written < 0 && errno != EINTR && errno != EAGAIN)
+            taken[i].at = taken[i].bytes.len; /* nobody will read it any more */
+        if (taken[i].at == taken[i].bytes.len) {
+            peri_buf_reset(&taken[i].bytes, 64 << 10);
+            taken[i].at = 0;
+        }
+    }
+    return true;
+}
+
+/* Takes over what waits, where the stream has nothing left; the log is locked. Returns whether
+ * there is anything to write. */
+static bool take_over(struct taken taken[2])
+{
+    if (log.dropped > 0 && taken[PERI_LOG_ERROR].bytes.len == 0) {
+        add_dropped(&log.waiting[PERI_LOG_ERROR], log.dropped);
+        log.dropped = 0;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (taken[i].bytes.len > 0)
+            continue;
+        struct peri_buf empty = taken[i].bytes;
+        taken[i].bytes = log.waiting[i];
+        log.waiting[i] = empty;
+    }
+    return taken[0].bytes.len > 0 || taken[1].bytes.len > 0;
+}
+
 static void *writer_main(void *unused)
 {
     (void) unused;
-    struct peri_buf taken[2] = {0};
+    struct taken taken[2] = {0};
+    int patience_ms = DRAIN_MS;
     pthread_mutex_lock(&log.mutex);
     for (;;) {
-        while (log.waiting[0].len == 0 && log.waiting[1].len == 0 && !log.closing)
+        while (!take_over(taken) && !log.closing)
             pthread_cond_wait(&log.wake, &log.mutex);
-        if (log.waiting[0].len == 0 && log.waiting[1].len == 0)
+        bool closing = log.closing;
+        if ((taken[0].bytes.len == 0 && taken[1].bytes.len == 0) || (closing && patience_ms <= 0))
             break;
-        for (int i = 0; i < 2; i++) {
-            struct peri_buf empty = taken[i];
-            taken[i] = log.waiting[i];
-            log.waiting[i] = empty;
-        }
-        uint64_t dropped = log.dropped;
-        log.dropped = 0;
-        int patience_ms = log.closing ? DRAIN_MS : -1;
         pthread_mutex_unlock(&log.mutex);
-
-        if (dropped > 0)
-            add_dropped(&taken[PERI_LOG_ERROR], dropped);
-        for (int i = 0; i < 2; i++) {
-            write_all(descriptor(i), taken[i].data, taken[i].len, patience_ms);
-            peri_buf_reset(&taken[i], 64 << 10);
-        }
+        if (write_some(taken, BLOCKED_MS))
+            patience_ms = DRAIN_MS;
+        else if (closing)
+            patience_ms -= BLOCKED_MS;
         pthread_mutex_lock(&log.mutex);
     }
     pthread_mutex_unlock(&log.mutex);
-    peri_buf_deinit(&taken[0]);
-    peri_buf_deinit(&taken[1]);
+    peri_buf_deinit(&taken[0].bytes);
+    peri_buf_deinit(&taken[1].bytes);
     return NULL;
 }
 
@@ -197,6 +246,14 @@ static void write_message(const char *level, const char *format, va_list args)
     peri_log_write(PERI_LOG_ERROR, line.data, line.len);
     peri_buf_deinit(&line);
     free(text);
+}
+
+void peri_log_info(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_message("info", format, args);
+    va_end(args);
 }
 
 void peri_log_error(const char *format, ...)

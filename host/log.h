@@ -29,6 +29,9 @@ void peri_log_write(enum peri_log_stream stream, const char *line, size_t len);
  * escaped, so that a client cannot forge lines or drive a terminal. */
 __attribute__((format(printf, 1, 2))) void peri_log_error(const char *format, ...);
 
+/* The same with the level "info". */
+__attribute__((format(printf, 1, 2))) void peri_log_info(const char *format, ...);
+
 /* The same with the level "warning": something to look at, nothing lost. */
 __attribute__((format(printf, 1, 2))) void peri_log_warn(const char *format, ...);
 

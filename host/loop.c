@@ -46,6 +46,7 @@ static void on_given_up(struct peri_timer *timer)
 static void cut(struct peri_loop *loop)
 {
     cut_conns(loop);
+    peri_tasks_cancel(&loop->vm.tasks, "the server stops");
     loop->grace.fire = on_given_up;
     peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + CUT_MS);
     end_if_empty(loop);

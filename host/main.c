@@ -3,8 +3,10 @@
 #include "script.h"
 #include "server.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void usage(void)
 {
@@ -35,8 +37,21 @@ static int run(int argc, char **argv)
     return peri_server_run(&config);
 }
 
+/* Started without standard streams, the first sockets would take their numbers, and the log would
+ * be written into them. */
+static void fill_standard_streams(void)
+{
+    int fd = 0;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_streams();
     const char *command = argc > 1 ? argv[1] : "help";
     if (strcmp(command, "run") == 0)
         return run(argc - 2, argv + 2);

@@ -162,17 +162,13 @@ static int open_loops(struct peri_server *server)
 
 static void banner(struct peri_server *server, const char *host, int port)
 {
-    const char *title = server->loops[0].vm.app.title;
+    const struct peri_app *app = &server->loops[0].vm.app;
     bool six = strchr(host, ':') != NULL;
-    char line[512];
-    int len = snprintf(line, sizeof(line),
-                       "perigee " PERIGEE_VERSION ": %s on http://%s%s%s:%d (%u loop%s, %zu "
-                       "operation%s)\n",
-                       title != NULL ? title : "an app", six ? "[" : "", host, six ? "]" : "", port,
-                       server->loop_count, server->loop_count == 1 ? "" : "s",
-                       server->loops[0].vm.app.operation_count,
-                       server->loops[0].vm.app.operation_count == 1 ? "" : "s");
-    peri_log_write(PERI_LOG_ERROR, line, (size_t) len);
+    peri_log_info("%s on http://%s%s%s:%d (version " PERIGEE_VERSION
+                  ", %u loop%s, %zu operation%s)",
+                  app->title != NULL ? app->title : "an app", six ? "[" : "", host, six ? "]" : "",
+                  port, server->loop_count, server->loop_count == 1 ? "" : "s",
+                  app->operation_count, app->operation_count == 1 ? "" : "s");
 }
 
 int peri_server_run(const struct peri_config *config)

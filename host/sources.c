@@ -81,6 +81,13 @@ static void add_headers(struct peri_gather *gather, const struct peri_request *r
     }
 }
 
+/* Whether there is something to undo in a value that peri_cookie_next() took out of its quotes. */
+static bool is_quoted(const struct peri_field *cookie)
+{
+    return cookie->value_len > 0 && cookie->value[-1] == '"' &&
+           memchr(cookie->value, '\\', cookie->value_len) != NULL;
+}
+
 static void add_cookies(struct peri_gather *gather, const struct peri_request *request)
 {
     int at = -1;
@@ -88,8 +95,15 @@ static void add_cookies(struct peri_gather *gather, const struct peri_request *r
         const char *text = peri_request_at(request, request->headers[at].value);
         size_t len = request->headers[at].value.len;
         struct peri_field cookie;
-        while (peri_cookie_next(&text, &len, &cookie))
-            *add(gather) = cookie;
+        while (peri_cookie_next(&text, &len, &cookie)) {
+            struct peri_field *field = add(gather);
+            *field = cookie;
+            if (is_quoted(&cookie)) {
+                field->value = gather->text.data + gather->text.len;
+                peri_cookie_unquote(&gather->text, cookie.value, cookie.value_len);
+                field->value_len = (size_t) (gather->text.data + gather->text.len - field->value);
+            }
+        }
     }
 }
 
@@ -110,6 +124,15 @@ static size_t count_pairs(const struct peri_request *request, const struct peri_
     return count;
 }
 
+static size_t cookie_bytes(const struct peri_request *request)
+{
+    size_t len = 0;
+    int at = -1;
+    while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0)
+        len += request->headers[at].value.len;
+    return len;
+}
+
 static struct peri_fields since(const struct peri_gather *gather, size_t first)
 {
     return (struct peri_fields){gather->fields + first, gather->count - first};
@@ -122,7 +145,8 @@ void peri_gather_sources(struct peri_gather *gather, const struct peri_request *
     gather->count = 0;
     gather->text.len = 0;
     reserve(gather, count_pairs(request, match));
-    peri_buf_reserve(&gather->text, request->query.len);
+    peri_buf_reserve(&gather->text,
+                     request->query.len + (uses & PERI_USES_COOKIES ? cookie_bytes(request) : 0));
     *sources = (struct peri_sources){0};
 
     if (uses & PERI_USES_PATH) {

@@ -213,6 +213,21 @@ void peri_task_cancel(struct peri_task *task, const char *reason)
         task->op->cancel(task->op);
 }
 
+static void cancel_list(struct peri_list *tasks, const char *reason)
+{
+    struct peri_list *next = NULL;
+    for (struct peri_list *at = tasks->next; at != tasks; at = next) {
+        next = at->next; /* cancelling moves a parked task to the ready ones */
+        peri_task_cancel(peri_container_of(at, struct peri_task, link), reason);
+    }
+}
+
+void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason)
+{
+    cancel_list(&tasks->ready, reason);
+    cancel_list(&tasks->parked, reason);
+}
+
 struct peri_task *peri_task_current(lua_State *L)
 {
     return peri_vm_of(L)->tasks.current;

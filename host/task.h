@@ -82,6 +82,9 @@ struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, 
  * text). Does not run Lua itself. */
 void peri_task_cancel(struct peri_task *task, const char *reason);
 
+/* Asks every task to end. */
+void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
+
 /* The running task; NULL outside of tasks. */
 struct peri_task *peri_task_current(lua_State *L);
 

@@ -148,6 +148,26 @@ bool peri_cookie_next(const char **text, size_t *len, struct peri_field *cookie)
     return false;
 }
 
+static bool is_octal(const char *text)
+{
+    return text[0] >= '0' && text[0] <= '3' && text[1] >= '0' && text[1] <= '7' && text[2] >= '0' &&
+           text[2] <= '7';
+}
+
+void peri_cookie_unquote(struct peri_buf *out, const char *value, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = value[i];
+        if (c == '\\' && i + 3 < len && is_octal(value + i + 1)) {
+            c = (char) ((value[i + 1] - '0') * 64 + (value[i + 2] - '0') * 8 + value[i + 3] - '0');
+            i += 3;
+        } else if (c == '\\' && i + 1 < len) {
+            c = value[++i];
+        }
+        peri_buf_add_byte(out, c);
+    }
+}
+
 void peri_latin1_decode(struct peri_buf *out, const char *bytes, size_t len)
 {
     if (len == 0)

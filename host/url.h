@@ -25,6 +25,10 @@ bool peri_url_next_pair(const char **text, size_t *len, struct peri_buf *out, si
 /* Takes the next cookie of a Cookie header from *text, undecoded but without quotes. */
 bool peri_cookie_next(const char **text, size_t *len, struct peri_field *cookie);
 
+/* Appends the value of a cookie that stood in quotes, with \" and octal escapes undone as Python's
+ * http.cookies does. Never longer than the value. */
+void peri_cookie_unquote(struct peri_buf *out, const char *value, size_t len);
+
 /* Appends header bytes as text: they are Latin-1 by the protocol's history, UTF-8 in `out`. */
 void peri_latin1_decode(struct peri_buf *out, const char *bytes, size_t len);
 

@@ -213,6 +213,9 @@ static void push_without_cwd(lua_State *L, const char *path)
 static void search_in(lua_State *L)
 {
     int folder = lua_gettop(L);
+    if (strpbrk(lua_tostring(L, folder), ";?") != NULL)
+        luaL_error(L, "the folder '%s' has a ';' or '?' in its name: Lua cannot search in it",
+                   lua_tostring(L, folder));
     lua_getglobal(L, LUA_LOADLIBNAME);
     static const struct {
         const char *field;

@@ -117,8 +117,16 @@ static void each_cookie(lua_State *L, struct peri_exchange *exchange, each_fn *e
         const char *text = scratch->data;
         size_t len = scratch->len;
         struct peri_field field;
-        while (peri_cookie_next(&text, &len, &field))
+        while (peri_cookie_next(&text, &len, &field)) {
+            struct peri_buf plain = {0};
+            if (field.value_len > 0 && field.value[-1] == '"') {
+                peri_cookie_unquote(&plain, field.value, field.value_len);
+                field.value = plain.data;
+                field.value_len = plain.len;
+            }
             each(L, context, &field);
+            peri_buf_deinit(&plain);
+        }
     }
 }
 

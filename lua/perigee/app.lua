@@ -378,11 +378,30 @@ local function make_fallback(self)
   return compose.compose(self.middlewares, compose.answering(answer_of_host, failing), failing)
 end
 
+-- The document; its operations share what they have in common, so that nobody may change it.
+local function make_document(self)
+  local webhooks = {}
+  each_entry(self.webhooks, enter_router(ROOT, self.webhooks), function(entry, context)
+    webhooks[#webhooks + 1] = describe(self, entry, context)
+  end)
+  local config = self.config
+  if self.mounted_at ~= "" and not config.root_path then
+    config = union(config, { root_path = self.mounted_at })
+  end
+  local document = openapi.document(config, self.operations, webhooks)
+  source.forget()
+  if self.extend then
+    document = ordered.copy(document)
+    return self.extend(document) or document
+  end
+  return document
+end
+
 -- The operations that serve the documentation, unless the app has its own at their places.
 local function build_docs(self, context, taken)
   local built = {}
   local function document()
-    return ordered.encode(self:document())
+    return ordered.encode(make_document(self))
   end
   for _, route in ipairs(docs.routes(self.config, context.mounted_at, document)) do
     local path = context.mounted_at .. route.path
@@ -448,7 +467,7 @@ function App:build()
     operations = operations,
     fallback = make_fallback(self),
     openapi = function()
-      return ordered.encode(self:document())
+      return ordered.encode(make_document(self))
     end,
     start = function()
       singletons:start()
@@ -490,17 +509,7 @@ function App:document()
   if not self.operations then
     error("app:document: the app is not built yet", 2)
   end
-  local webhooks = {}
-  each_entry(self.webhooks, enter_router(ROOT, self.webhooks), function(entry, context)
-    webhooks[#webhooks + 1] = describe(self, entry, context)
-  end)
-  local config = self.config
-  if self.mounted_at ~= "" and not config.root_path then
-    config = union(config, { root_path = self.mounted_at })
-  end
-  local document = openapi.document(config, self.operations, webhooks)
-  source.forget()
-  return self.extend and self.extend(document) or document
+  return ordered.copy(make_document(self))
 end
 
 --- Changes the document before it is served: the function gets it and may return another one.

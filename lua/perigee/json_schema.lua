@@ -416,14 +416,28 @@ function Generator:titled(node, mode, name)
   return schema
 end
 
+local HAS_PARTS = {
+  array = true,
+  set = true,
+  tuple = true,
+  map = true,
+  object = true,
+  model = true,
+  union = true,
+  tagged = true,
+}
+
 -- Whether input and output of a type are written differently. A type that contains itself always
 -- counts, as it does for Pydantic, which compares references by name.
 local function differs(node, known)
   node = resolve(node)
+  if not HAS_PARTS[node.kind] then
+    return node.kind == "decimal"
+  end
   if known[node] ~= nil then
     return known[node]
   end
-  if node.kind == "decimal" or (node.computed and #node.computed > 0) then
+  if node.computed and #node.computed > 0 then
     known[node] = true
     return true
   end

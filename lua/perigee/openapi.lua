@@ -45,6 +45,9 @@ local RANGES = {
   ["default"] = "Default Response",
 }
 
+local PARAMETER_PLACES = { "path", "query", "header", "cookie" }
+local PLACES = { "path", "query", "header", "cookie", "body", "form" }
+
 local METHODS_WITH_BODY =
   { GET = true, HEAD = true, POST = true, PUT = true, DELETE = true, PATCH = true }
 
@@ -87,7 +90,9 @@ end
 ---@class perigee.OpenApiWriter
 ---@field schemas perigee.SchemaGenerator
 ---@field security table<string, table> schemes by name
----@field validates boolean whether a 422 was documented
+---@field invalid? table the 422, once an operation has one
+---@field known table<string, table> parameters by place and field, those that operations share
+---@field shares boolean whether operations may share anything: false while one is made that is changed
 local Writer = {}
 Writer.__index = Writer
 
@@ -138,7 +143,11 @@ function Writer:parameters(collected, implicit)
     if field.type.hidden then
       return
     end
-    local parameter = self:parameter(place, field, group)
+    local known = self.known[place]
+    local parameter = self.shares and known[field] or self:parameter(place, field, group)
+    if self.shares then
+      known[field] = parameter
+    end
     local key = place .. " " .. parameter.name
     if not at[key] then
       at[key] = #list + 1
@@ -147,7 +156,7 @@ function Writer:parameters(collected, implicit)
       list[at[key]] = parameter
     end
   end
-  for _, place in ipairs({ "path", "query", "header", "cookie" }) do
+  for _, place in ipairs(PARAMETER_PLACES) do
     for _, group in ipairs(collected[place]) do
       local fields = group.fields or target_of(group.model).fields
       for _, field in ipairs(fields) do
@@ -303,8 +312,22 @@ local function description_of(operation)
   return text
 end
 
+function Writer:validation_error()
+  local name = self.problems and "ProblemDetails" or "HTTPValidationError"
+  return Response({
+    description = "Validation Error",
+    content = {
+      [self.problems and "application/problem+json" or "application/json"] = MediaType({
+        schema = json_schema.Schema({ ["$ref"] = PREFIX .. name }),
+      }),
+    },
+  })
+end
+
 function Writer:operation(operation, method)
   local collected = collect(operation)
+  local shared = self.shares
+  self.shares = shared and not operation.openapi
   local document = Operation({
     tags = #operation.tags > 0 and as_list(operation.tags) or nil,
     summary = operation.summary or json_schema.title(operation.name),
@@ -328,26 +351,18 @@ function Writer:operation(operation, method)
   end
   document.responses = self:responses(operation)
   local takes_input = false
-  for _, place in ipairs({ "path", "query", "header", "cookie", "body", "form" }) do
+  for _, place in ipairs(PLACES) do
     takes_input = takes_input or #collected[place] > 0
   end
   local responses = document.responses
   if takes_input and not (responses["422"] or responses["4XX"] or responses.default) then
-    self.validates = true
-    responses["422"] = Response({
-      description = "Validation Error",
-      content = {
-        [self.problems and "application/problem+json" or "application/json"] = MediaType({
-          schema = json_schema.Schema({
-            ["$ref"] = PREFIX .. (self.problems and "ProblemDetails" or "HTTPValidationError"),
-          }),
-        }),
-      },
-    })
+    self.invalid = self.invalid or self:validation_error()
+    responses["422"] = self.shares and self.invalid or self:validation_error()
   end
   if operation.openapi then
     ordered.merge(document, ordered.copy(operation.openapi))
   end
+  self.shares = shared
   return document
 end
 
@@ -466,7 +481,8 @@ function M.document(config, operations, webhooks)
       number = float,
     }),
     security = ordered.map(),
-    validates = false,
+    known = { path = {}, query = {}, header = {}, cookie = {} },
+    shares = true,
     problems = config.errors == "problem",
   }, Writer)
   local document = Document({
@@ -500,7 +516,7 @@ function M.document(config, operations, webhooks)
   end
 
   local definitions = writer.schemas:definitions()
-  if writer.validates then
+  if writer.invalid then
     for name, definition in pairs(validation_definitions(config)) do
       definitions[name] = definition
     end

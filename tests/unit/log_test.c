@@ -140,7 +140,7 @@ static void control_characters_are_escaped(void **state)
     begin(PERI_LOG_TEXT);
     peri_log_error("a\x1B[31m\r\n\tb\x7F\x01 \xC3\xA9%s", "");
     end();
-    assert_string_equal(err.text.data, "perigee: a\\x1b[31m\\x0d\n\tb\\x7f\\x01 \xC3\xA9\n");
+    assert_string_equal(err.text.data, "perigee: a\\x1b[31m\\x0d\n  \tb\\x7f\\x01 \xC3\xA9\n");
 }
 
 /* Parses a JSON line and returns the member, which must be a string. */

@@ -54,6 +54,7 @@ function M.new(settings)
       return bound
     end,
     entries = { input = {}, output = {} }, -- by mode and node
+    differing = {}, -- whether input and output differ, by node
     list = {}, -- all entries in the order they were reached
     references = {}, -- { where, key, entry }: filled in when the names are known
   }, Generator)
@@ -353,6 +354,54 @@ local function annotate(schema, node)
   return schema
 end
 
+local HAS_PARTS = {
+  array = true,
+  set = true,
+  tuple = true,
+  map = true,
+  object = true,
+  model = true,
+  union = true,
+  tagged = true,
+}
+
+-- Whether input and output of a type are written differently. A type that contains itself always
+-- counts, as it does for Pydantic, which compares references by name.
+local function differs(node, known)
+  node = resolve(node)
+  if not HAS_PARTS[node.kind] then
+    return node.kind == "decimal"
+  end
+  if known[node] ~= nil then
+    return known[node]
+  end
+  if node.computed and #node.computed > 0 then
+    known[node] = true
+    return true
+  end
+  known[node] = true -- while it is looked at: meeting it again is recursion
+  local result = false
+  local function look(child)
+    result = differs(child, known) or result
+  end
+  for _, key in ipairs({ "item", "key", "value", "rest" }) do
+    if node[key] then
+      look(node[key])
+    end
+  end
+  for _, item in ipairs(node.items or node.members or {}) do
+    look(item)
+  end
+  for _, case in ipairs(node.cases or {}) do
+    look(case[2])
+  end
+  for _, field in ipairs(node.fields or {}) do
+    look(field.type)
+  end
+  known[node] = result
+  return result
+end
+
 --- Makes `where[key]` the reference to a definition, once its name is known.
 ---@param where table
 ---@param key string
@@ -363,6 +412,11 @@ function Generator:refer(where, key, node, mode)
     mode = "input"
   end
   local entry = self.entries[mode][node]
+  if not entry then -- what looks the same both ways is written once
+    local other = self.entries[mode == "input" and "output" or "input"][node]
+    entry = other and not differs(node, self.differing) and other
+    self.entries[mode][node] = entry or nil
+  end
   if not entry then
     entry = { node = node, mode = mode }
     self.entries[mode][node] = entry -- before its schema is made: it may refer to itself
@@ -414,54 +468,6 @@ function Generator:titled(node, mode, name)
     schema.title = schema.title or M.title(name)
   end
   return schema
-end
-
-local HAS_PARTS = {
-  array = true,
-  set = true,
-  tuple = true,
-  map = true,
-  object = true,
-  model = true,
-  union = true,
-  tagged = true,
-}
-
--- Whether input and output of a type are written differently. A type that contains itself always
--- counts, as it does for Pydantic, which compares references by name.
-local function differs(node, known)
-  node = resolve(node)
-  if not HAS_PARTS[node.kind] then
-    return node.kind == "decimal"
-  end
-  if known[node] ~= nil then
-    return known[node]
-  end
-  if node.computed and #node.computed > 0 then
-    known[node] = true
-    return true
-  end
-  known[node] = true -- while it is looked at: meeting it again is recursion
-  local result = false
-  local function look(child)
-    result = differs(child, known) or result
-  end
-  for _, key in ipairs({ "item", "key", "value", "rest" }) do
-    if node[key] then
-      look(node[key])
-    end
-  end
-  for _, item in ipairs(node.items or node.members or {}) do
-    look(item)
-  end
-  for _, case in ipairs(node.cases or {}) do
-    look(case[2])
-  end
-  for _, field in ipairs(node.fields or {}) do
-    look(field.type)
-  end
-  known[node] = result
-  return result
 end
 
 -- "routers/items.lua:12" -> "routers__items__"
@@ -519,11 +525,11 @@ function Generator:definitions()
     end
   end
 
-  local definitions, known = {}, {}
+  local definitions = {}
   for _, entry in ipairs(self.list) do
     local node = entry.node
     entry.name = names[node]
-    if self.entries.input[node] and self.entries.output[node] and differs(node, known) then
+    if self.entries.input[node] and self.entries.output[node] and differs(node, self.differing) then
       entry.name = entry.name .. (entry.mode == "input" and "-Input" or "-Output")
     end
     definitions[entry.name] = definitions[entry.name] or entry.schema

@@ -68,6 +68,9 @@ function M.comment_above(source, line)
   while first > 1 and (lines[first - 1] or ""):find("^%s*%-%-%-") do
     first = first - 1
   end
+  if first == line then
+    return nil
+  end
   local text = {}
   for i = first, line - 1 do
     local content = lines[i]:match("^%s*%-%-%- ?(.-)%s*$")

@@ -89,6 +89,9 @@ local function read_form(what, options)
     errors.raise("%s: files must be a table of types", what)
   end
   files.as = "form"
+  for _, field in ipairs(files.fields) do
+    field.file = true
+  end
   if form then
     local fields = table.move(form.fields, 1, #form.fields, #files.fields + 1, files.fields)
     table.sort(fields, function(a, b)
@@ -185,7 +188,7 @@ function M.has_file(node)
     end
   end
   for _, field in ipairs(node.fields or {}) do
-    if M.has_file(field.type) then
+    if field.file or M.has_file(field.type) then
       return true
     end
   end

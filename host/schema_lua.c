@@ -723,7 +723,8 @@ enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_r
         lua_pushvalue(L, files);
         keep(L, target);
     }
-    for (uint32_t i = 0; i < inputs->group_count; i++) {
+    /* After a body that is no JSON the result has no groups. */
+    for (uint32_t i = 0; i < result->group_count; i++) {
         const struct peri_group *group = &inputs->groups[i];
         struct peri_group_result *done = &result->groups[i];
         const uint32_t errors = result->error_count;

@@ -606,6 +606,19 @@ static void each_group_knows_its_errors(void **state)
     assert_int_equal(lua_rawlen(L, -1), 2);
 }
 
+static void after_a_body_that_is_no_json_nothing_is_pushed(void **state)
+{
+    (void) state;
+    lua_settop(L, 0);
+    run(item);
+    assert_int_equal(validate(&(struct request){.body = "{]"}), PERI_INVALID);
+    lua_newtable(L);
+    assert_int_equal(peri_inputs_push(L, 1, result, keep, 2), PERI_INVALID);
+    lua_pushnil(L);
+    assert_false(lua_next(L, 2));
+    assert_int_equal(peri_result_error_count(result), 1);
+}
+
 static void a_body_python_cannot_read_is_no_422(void **state)
 {
     (void) state;
@@ -654,6 +667,7 @@ int main(void)
         cmocka_unit_test(a_group_may_have_another_name),
         cmocka_unit_test(file_parts_are_pushed_apart_from_form_fields),
         cmocka_unit_test(each_group_knows_its_errors),
+        cmocka_unit_test(after_a_body_that_is_no_json_nothing_is_pushed),
         cmocka_unit_test(a_body_python_cannot_read_is_no_422),
         cmocka_unit_test(mistakes_in_a_declaration_name_their_place),
     };

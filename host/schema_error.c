@@ -293,10 +293,78 @@ void peri_input_print(struct peri_buf *out, const struct peri_json_node *node)
 
 /* ----------------------------------------------------------------- masks --- */
 
-static void mark_model(const struct peri_model *model, const struct peri_json_node *node)
+#define SECRET_DEPTH 8
+
+static bool holds_secret(const struct peri_type *type, unsigned depth);
+
+static bool any_holds_secret(const struct peri_type *const *types, uint32_t count, unsigned depth)
 {
-    if (node->type != PERI_JSON_OBJECT)
+    for (uint32_t i = 0; i < count; i++) {
+        if (holds_secret(types[i], depth))
+            return true;
+    }
+    return false;
+}
+
+/* Whether a secret may stand in a value of this type; yes where types are nested too deeply to
+ * tell. */
+static bool holds_secret(const struct peri_type *type, unsigned depth)
+{
+    if (depth++ > SECRET_DEPTH)
+        return true;
+    switch (type->kind) {
+    case PERI_KIND_SECRET:
+        return true;
+    case PERI_KIND_REF:
+        return holds_secret(type->target, depth);
+    case PERI_KIND_MODEL:
+        for (uint32_t i = 0; i < type->model.count; i++) {
+            if (holds_secret(type->model.members[i].type, depth))
+                return true;
+        }
+        return false;
+    case PERI_KIND_ARRAY:
+    case PERI_KIND_SET:
+        return holds_secret(type->array.item, depth);
+    case PERI_KIND_MAP:
+        return holds_secret(type->map.value, depth);
+    case PERI_KIND_TUPLE:
+        return any_holds_secret(type->tuple.items, type->tuple.count, depth) ||
+               (type->tuple.rest != NULL && holds_secret(type->tuple.rest, depth));
+    case PERI_KIND_UNION:
+        return any_holds_secret(type->any_of.members, type->any_of.count, depth);
+    case PERI_KIND_TAGGED:
+        for (uint32_t i = 0; i < type->tagged.count; i++) {
+            if (holds_secret(type->tagged.cases[i].type, depth))
+                return true;
+        }
+        return false;
+    default:
+        return false;
+    }
+}
+
+static void mark(const struct peri_json_node *node)
+{
+    if (node->type != PERI_JSON_NULL)
+        ((struct peri_json_node *) node)->ascii |= PERI_NODE_SECRET;
+}
+
+/* A value of another shape than its type: what of it is the secret cannot be told, so none of it
+ * shows. */
+static void mark_misshapen(const struct peri_type *type, const struct peri_json_node *node)
+{
+    if (holds_secret(type, 0))
+        mark(node);
+}
+
+static void mark_model(const struct peri_type *type, const struct peri_json_node *node)
+{
+    const struct peri_model *model = &type->model;
+    if (node->type != PERI_JSON_OBJECT) {
+        mark_misshapen(type, node);
         return;
+    }
     const struct peri_json_node *end = node + node->skip;
     for (const struct peri_json_node *key = node + 1; key < end;) {
         const struct peri_json_node *value = key + key->skip;
@@ -309,8 +377,10 @@ static void mark_model(const struct peri_model *model, const struct peri_json_no
 
 static void mark_items(const struct peri_type *item, const struct peri_json_node *node, bool keyed)
 {
-    if (node->type != (keyed ? PERI_JSON_OBJECT : PERI_JSON_ARRAY))
+    if (node->type != (keyed ? PERI_JSON_OBJECT : PERI_JSON_ARRAY)) {
+        mark_misshapen(item, node);
         return;
+    }
     const struct peri_json_node *end = node + node->skip;
     for (const struct peri_json_node *value = node + 1; value < end; value += value->skip) {
         if (keyed)
@@ -323,14 +393,13 @@ void peri_mark_secrets(const struct peri_type *type, const struct peri_json_node
 {
     switch (type->kind) {
     case PERI_KIND_SECRET:
-        if (node->type != PERI_JSON_NULL)
-            ((struct peri_json_node *) node)->ascii |= PERI_NODE_SECRET;
+        mark(node);
         break;
     case PERI_KIND_REF:
         peri_mark_secrets(type->target, node);
         break;
     case PERI_KIND_MODEL:
-        mark_model(&type->model, node);
+        mark_model(type, node);
         break;
     case PERI_KIND_ARRAY:
     case PERI_KIND_SET:

@@ -107,6 +107,33 @@ static uint32_t hash_number(double number)
     return peri_hash((const char *) &number, sizeof(number));
 }
 
+/* Of all that same_node() compares. */
+static uint32_t hash_node(const struct peri_json_node *node)
+{
+    uint32_t hashed = 0;
+    for (uint32_t i = 0; i < node->skip; i++) {
+        uint32_t own = node[i].type + node[i].count;
+        if (node[i].type == PERI_JSON_STRING || node[i].type == PERI_JSON_BIG)
+            own ^= peri_hash(node[i].string, node[i].count);
+        else if (node[i].type < PERI_JSON_ARRAY)
+            own ^= peri_hash((const char *) &node[i].integer, sizeof(node[i].integer));
+        hashed = hashed * 31 + own;
+    }
+    return hashed;
+}
+
+/* Equal instants of several offsets are one; naive values are never equal to others. */
+static uint32_t hash_temporal(struct peri_temporal temporal)
+{
+    struct {
+        int64_t seconds;
+        int64_t micros;
+    } key = {temporal.seconds, temporal.micros};
+    if (temporal.offset != PERI_NAIVE)
+        key.seconds -= (int64_t) temporal.offset * 60;
+    return peri_hash((const char *) &key, sizeof(key));
+}
+
 static uint32_t hash(const struct peri_result *result, uint32_t at)
 {
     uint32_t hashed = 0;
@@ -120,8 +147,10 @@ static uint32_t hash(const struct peri_result *result, uint32_t at)
             own = peri_hash(value->string, value->count);
         else if (value->kind == PERI_VALUE_ARRAY || value->kind == PERI_VALUE_MAP)
             own += value->count;
+        else if (value->kind == PERI_VALUE_RAW)
+            own ^= hash_node(value->node);
         else if (peri_value_is_temporal(value))
-            own += value->count; /* instants of several offsets may be equal */
+            own ^= hash_temporal(peri_value_temporal(value));
         hashed = hashed * 31 + own;
     }
     return hashed;

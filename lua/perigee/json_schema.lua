@@ -342,6 +342,9 @@ local function annotate(schema, node)
   schema.description = node.description or schema.description
   local default = rawget(node, "default")
   if default ~= nil and default ~= json.null and type(default) ~= "function" then
+    if node.kind == "secret" then
+      default = "**********"
+    end
     schema.default = type(default) == "userdata" and tostring(default) or default
   end
   schema.deprecated = node.deprecated and true or schema.deprecated

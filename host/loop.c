@@ -188,7 +188,7 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     if (rc != 0)
         return rc;
     if (loop->vm.app.start != LUA_NOREF &&
-        peri_vm_call(&loop->vm, loop->vm.app.start, NULL, error) != 0)
+        peri_vm_call(&loop->vm, loop->vm.app.start, 0, NULL, error) != 0)
         return UV_EINVAL;
     loop->started = true;
     const struct peri_limits *limits = &loop->vm.app.limits;
@@ -221,7 +221,8 @@ static void stop_app(struct peri_loop *loop)
 {
     struct peri_buf error = {0};
     if (loop->started && loop->vm.app.stop != LUA_NOREF &&
-        peri_vm_call(&loop->vm, loop->vm.app.stop, NULL, &error) != 0)
+        peri_vm_call(&loop->vm, loop->vm.app.stop, loop->vm.app.limits.shutdown_grace_ms, NULL,
+                     &error) != 0)
         peri_log_error("the app did not stop cleanly: %.*s", (int) error.len, error.data);
     peri_buf_deinit(&error);
 }
@@ -241,6 +242,7 @@ int peri_loop_close(struct peri_loop *loop)
     peri_exchange_free_pool(loop);
     peri_buf_deinit(&loop->out);
     peri_buf_deinit(&loop->body);
+    peri_buf_deinit(&loop->text);
     peri_gather_deinit(&loop->gather);
     peri_result_free(loop->result);
     free(loop->read_buffer);

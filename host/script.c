@@ -96,7 +96,7 @@ static int run(struct script *script)
         const char *text = lua_tostring(vm.L, -1);
         peri_buf_add_str(&error, text != NULL ? text : "an error without a text");
     } else {
-        peri_vm_call(&vm, script->function, &code, &error);
+        peri_vm_call(&vm, script->function, 0, &code, &error);
     }
     if (error.len > 0) {
         peri_log_error("%.*s", (int) error.len, error.data);

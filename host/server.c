@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 2500 /* beyond the grace: cancelled tasks may clean up for a second of it */
 #define RESERVED_DESCRIPTORS 16 /* beyond those of the loops: log, libuv, files of the app */
 
 void peri_server_conn_closed(struct peri_server *server)
@@ -60,6 +61,7 @@ struct signals {
     uv_signal_t term;
     uv_signal_t interrupt;
     uv_async_t ended;
+    uv_timer_t patience; /* for loops that do not come back from Lua to be told */
     struct peri_server *server;
     int level;
 };
@@ -72,6 +74,14 @@ static void stop_listening(struct peri_server *server)
     server->fd = -1;
 }
 
+static void on_patience_over(uv_timer_t *timer)
+{
+    (void) timer;
+    peri_log_error("a loop does not stop: it is busy in a handler; ending without it");
+    peri_log_close();
+    _exit(1);
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct signals *signals = signal->data;
@@ -80,6 +90,9 @@ static void on_signal(uv_signal_t *signal, int number)
         return;
     signals->level++;
     stop_listening(signals->server);
+    uint64_t grace = signals->server->loops[0].vm.app.limits.shutdown_grace_ms;
+    uv_timer_start(&signals->patience, on_patience_over,
+                   (signals->level == 1 ? grace : 0) + PATIENCE_MS, 0);
     for (unsigned i = 0; i < signals->server->loop_count; i++)
         peri_loop_post_stop(&signals->server->loops[i], signals->level);
 }
@@ -107,6 +120,7 @@ static void open_signals(struct signals *signals, struct peri_server *server)
     uv_signal_init(&signals->uv, &signals->term);
     uv_signal_init(&signals->uv, &signals->interrupt);
     uv_async_init(&signals->uv, &signals->ended, on_ended);
+    uv_timer_init(&signals->uv, &signals->patience);
     signals->term.data = signals;
     signals->interrupt.data = signals;
     uv_signal_start(&signals->term, on_signal, SIGTERM);
@@ -123,6 +137,7 @@ static void wait_for_end(struct signals *signals)
     uv_close((uv_handle_t *) &signals->term, NULL);
     uv_close((uv_handle_t *) &signals->interrupt, NULL);
     uv_close((uv_handle_t *) &signals->ended, NULL);
+    uv_close((uv_handle_t *) &signals->patience, NULL);
     uv_run(&signals->uv, UV_RUN_DEFAULT);
     uv_loop_close(&signals->uv);
 }

@@ -339,6 +339,8 @@ static int co_step(lua_State *L, lua_State *co, int arguments)
     tasks->unyieldable -= stuck;
     if (status == LUA_YIELD && is_wait(co, results)) {
         lua_pop(co, results);
+        lua_pushboolean(L, 1); /* until this wait is over, nobody else may resume it */
+        lua_rawsetp(L, LUA_REGISTRYINDEX, co);
         lua_pushlightuserdata(L, (void *) WAIT);
         return lua_yieldk(L, 1, 0, co_continue);
     }
@@ -394,7 +396,10 @@ static int co_continue(lua_State *L, int status, lua_KContext context)
 {
     (void) status;
     (void) context;
-    return co_answer(L, co_step(L, co_of(L), 0));
+    lua_State *co = co_of(L);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, co);
+    return co_answer(L, co_step(L, co, 0));
 }
 
 static int co_resume(lua_State *L)
@@ -402,9 +407,15 @@ static int co_resume(lua_State *L)
     lua_State *co = co_of(L);
     int first = lua_isthread(L, lua_upvalueindex(1)) ? 1 : 2;
     int arguments = lua_gettop(L) - first + 1;
-    if (!lua_checkstack(co, arguments)) {
+    const char *fault = NULL;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, co) != LUA_TNIL)
+        fault = "cannot resume non-suspended coroutine"; /* another task waits in it */
+    else if (!lua_checkstack(co, arguments))
+        fault = "too many arguments to resume";
+    lua_pop(L, 1);
+    if (fault != NULL) {
         lua_pushboolean(L, 0);
-        lua_pushliteral(L, "too many arguments to resume");
+        lua_pushstring(L, fault);
         return co_answer(L, 2);
     }
     lua_xmove(L, co, arguments);

@@ -307,6 +307,8 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
  */
 
 struct call {
+    struct peri_timer timeout;
+    struct peri_task *task;
     int function;
     bool ended;
     lua_Integer result;
@@ -326,6 +328,7 @@ static int call_end(lua_State *L, int status, lua_KContext context)
 static int call_main(lua_State *L)
 {
     struct call *call = lua_touserdata(L, 1);
+    call->task = peri_task_current(L);
     lua_settop(L, 0);
     lua_pushcfunction(L, peri_traceback);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
@@ -342,13 +345,23 @@ static void on_call_ended(struct peri_task *task, void *owner, bool failed)
     }
 }
 
-int peri_vm_call(struct peri_vm *vm, int function, lua_Integer *result, struct peri_buf *error)
+static void on_call_timeout(struct peri_timer *timer)
 {
-    struct call call = {.function = function, .error = error};
+    struct call *call = peri_container_of(timer, struct call, timeout);
+    peri_task_cancel(call->task, "it took too long");
+}
+
+int peri_vm_call(struct peri_vm *vm, int function, uint64_t timeout_ms, lua_Integer *result,
+                 struct peri_buf *error)
+{
+    struct call call = {.function = function, .error = error, .timeout.fire = on_call_timeout};
     size_t before = error->len;
-    peri_task_start(&vm->tasks, call_main, &call, on_call_ended);
+    uv_update_time(vm->tasks.loop);
+    if (peri_task_start(&vm->tasks, call_main, &call, on_call_ended) != NULL && timeout_ms > 0)
+        peri_timer_start(vm->timers, &call.timeout, uv_now(vm->tasks.loop) + timeout_ms);
     while (!call.ended && uv_run(vm->tasks.loop, UV_RUN_ONCE) != 0)
         ;
+    peri_timer_stop(vm->timers, &call.timeout);
     if (!call.ended) /* it waits for what nothing in this loop will ever wake */
         peri_buf_add_str(error, "the function waits for ever");
     if (result != NULL)

@@ -39,9 +39,11 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
 bool peri_vm_find_app(lua_State *L, const char *path);
 
 /* Runs the function at a registry reference in a task and the loop until it has ended, waits
- * included; for what comes before the first request and after the last one. Returns 0 and, in
- * *result (may be NULL), the integer it returned; or -1 with the error appended. */
-int peri_vm_call(struct peri_vm *vm, int function, lua_Integer *result, struct peri_buf *error);
+ * included; for what comes before the first request and after the last one. After `timeout_ms` (0:
+ * never) the task is cancelled. Returns 0 and, in *result (may be NULL), the integer it returned;
+ * or -1 with the error appended. */
+int peri_vm_call(struct peri_vm *vm, int function, uint64_t timeout_ms, lua_Integer *result,
+                 struct peri_buf *error);
 
 /* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`. */
 void peri_vm_close(struct peri_vm *vm);

@@ -100,7 +100,10 @@ router:get("/{item_id}", {
   return find(req.params.item_id)
 end)
 
---- Changes the fields that are sent, and leaves the others.
+-- The fields that an item need not have.
+local clearable = { tax = true, description = true }
+
+--- Changes the fields that are sent, and leaves the others. Null takes away what an item need not have.
 router:patch("/{item_id}", {
   name = "update_item",
   params = { item_id = item_id },
@@ -111,7 +114,9 @@ router:patch("/{item_id}", {
 }, function(req)
   local item = find(req.params.item_id)
   for field in pairs(req.body:fields_set()) do
-    item[field] = req.body[field]
+    if req.body[field] ~= nil or clearable[field] then
+      item[field] = req.body[field]
+    end
   end
   return item
 end)

@@ -14,6 +14,7 @@ struct peri_request_box;
 int luaopen_perigee_host(lua_State *L);
 
 /* Each pushes its module. */
+int peri_open_task(lua_State *L);
 int peri_open_time(lua_State *L);
 int peri_open_response(lua_State *L);
 int peri_open_app(lua_State *L);

@@ -68,7 +68,7 @@ typedef void each_fn(lua_State *L, void *context, const struct peri_field *field
 
 static void each_query(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
 {
-    struct peri_buf *scratch = &exchange->loop->body;
+    struct peri_buf *scratch = &exchange->loop->text;
     const char *text = peri_request_at(&exchange->request, exchange->request.query);
     size_t len = exchange->request.query.len;
     size_t name_len = 0;
@@ -86,7 +86,7 @@ static void each_query(lua_State *L, struct peri_exchange *exchange, each_fn *ea
 
 static void each_header(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
 {
-    struct peri_buf *scratch = &exchange->loop->body;
+    struct peri_buf *scratch = &exchange->loop->text;
     const struct peri_request *request = &exchange->request;
     for (unsigned i = 0; i < request->header_count; i++) {
         const struct peri_header *header = &request->headers[i];
@@ -107,7 +107,7 @@ static void each_header(lua_State *L, struct peri_exchange *exchange, each_fn *e
 
 static void each_cookie(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
 {
-    struct peri_buf *scratch = &exchange->loop->body;
+    struct peri_buf *scratch = &exchange->loop->text;
     const struct peri_request *request = &exchange->request;
     int at = -1;
     while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0) {

@@ -51,10 +51,15 @@ app:get("/broken", { response = t.array(Item) }, function()
   return { { name = "Foo", price = 1 }, { name = "Bar", price = "much" } }
 end)
 
+local task = require("perigee.host").task
+app:get("/resumes", function()
+  return task.resumes()
+end)
+
 local live
 app:post("/live", function(req)
   live = req
-  return #req:body()
+  perigee.sleep(600000)
 end)
 
 app:get("/live", function()
@@ -78,6 +83,18 @@ def test_invalid_input_never_reaches_the_handler(serve, write_app):
         assert client.get("/seen").json() == []
         assert client.post("/item", json={"name": "Foo", "price": "2.5"}).json() == {"name": "Foo", "price": 2.5}
         assert client.get("/seen").json() == ["handler"]
+
+
+def test_refusals_by_c_do_not_enter_lua(serve, write_app):
+    server = serve(write_app(APP))
+    with server.client() as client:
+        before = client.get("/resumes").json()
+        for _ in range(20):
+            assert client.post("/item", json={"name": 1}).status_code == 422
+            assert client.post("/item", content=b"{").status_code == 422
+            assert client.get("/nowhere").status_code == 404
+            assert client.delete("/item").status_code == 405
+        assert client.get("/resumes").json() == before + 1  # the one that asks
 
 
 def test_a_declared_body_that_is_not_sent_reads_nil(serve, write_app):
@@ -135,7 +152,7 @@ def test_a_body_awaited_by_another_request_ends_with_its_own(serve, write_app):
             other.request("GET", "/live")
             if not other.readable(0.3):
                 break  # it waits for the body of the first request
-            assert other.answer().status == 500
+            assert other.answer().status == 500  # the first request is not there yet
         owner.reset()
         assert other.answer().status == 500
     assert server.get("/seen").status == 200

@@ -344,6 +344,7 @@ static bool run_check(struct peri_push *push, int function, const struct peri_pe
     struct peri_run run = {.result = push->result, .mode = push->mode};
     struct peri_context context = {
         .key = "error", .kind = PERI_CONTEXT_ERROR, .text = {message, (uint32_t) len}};
+    peri_mark_secrets(pending->type, pending->input);
     peri_fail(&run, pending->loc, pending->input, PERI_ERROR_VALUE_ERROR, &context, 1);
     lua_pop(L, 4);
     lua_pushnil(L);

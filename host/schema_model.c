@@ -4,7 +4,8 @@
 
 uint32_t peri_hash(const char *bytes, size_t len)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a: keys are short, and no client chooses what is stored */
+    uint32_t hash = 2166136261u; /* FNV-1a: keys are short, and no client chooses what is stored (in
+                                    sets one does: schema_set.c) */
     for (size_t i = 0; i < len; i++)
         hash = (hash ^ (unsigned char) bytes[i]) * 16777619u;
     return hash;

@@ -4,6 +4,7 @@
 #include "vm.h"
 
 #include <lauxlib.h>
+#include <stdatomic.h>
 
 /* find(path): the file of the app at a folder or file; `require` looks beside it from then on. */
 static int app_find(lua_State *L)
@@ -17,8 +18,18 @@ static int app_find(lua_State *L)
     return 1;
 }
 
+/* is_first(): true in the VM that asks first. All of them load the same app; one speaks of its
+ * faults. */
+static int app_is_first(lua_State *L)
+{
+    static atomic_flag asked = ATOMIC_FLAG_INIT;
+    lua_pushboolean(L, !atomic_flag_test_and_set(&asked));
+    return 1;
+}
+
 static const luaL_Reg app_functions[] = {
     {"find", app_find},
+    {"is_first", app_is_first},
     {NULL, NULL},
 };
 

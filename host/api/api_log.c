@@ -18,8 +18,16 @@ static int log_failure(lua_State *L)
     return 0;
 }
 
+/* warn(text): something the author of the app should look at. */
+static int log_warn(lua_State *L)
+{
+    peri_log_warn("%s", luaL_checkstring(L, 1));
+    return 0;
+}
+
 static const luaL_Reg log_functions[] = {
     {"failure", log_failure},
+    {"warn", log_warn},
     {NULL, NULL},
 };
 

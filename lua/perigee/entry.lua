@@ -1,5 +1,7 @@
 --- The only module the host calls by name: turns a file into an app that the host can run, and a
 --- mistake in it into a message that fits on a screen.
+local host = require("perigee.host")
+
 local M = {}
 
 local MAX_MESSAGE = 1500 -- characters of a message; a table dumped into it must not scroll the place away
@@ -83,6 +85,43 @@ local function describe(path, message, traceback)
   )
 end
 
+-- Globals that portable Lua code asks for without needing them.
+local ASKED_FOR = {
+  unpack = true,
+  setfenv = true,
+  getfenv = true,
+  loadstring = true,
+  jit = true,
+  ngx = true,
+  bit = true,
+  bit32 = true,
+}
+
+--- Warns while the app in `folder` loads and reads a global that nobody has defined: a misspelt dependency or
+--- model would otherwise leave a route open without a word. Returns what ends the watch.
+local function watch_globals(folder)
+  if getmetatable(_G) or not host.app.is_first() then
+    return function() end
+  end
+  setmetatable(_G, {
+    __index = function(_, name)
+      local info = debug.getinfo(2, "Sl")
+      if info and not ASKED_FOR[name] and info.source:sub(1, #folder + 1) == "@" .. folder then
+        host.log.warn(
+          ("%s:%d: the global '%s' is not defined: it is nil"):format(
+            info.short_src,
+            info.currentline,
+            tostring(name)
+          )
+        )
+      end
+    end,
+  })
+  return function()
+    setmetatable(_G, nil)
+  end
+end
+
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
 ---@return table built what host/app.h describes; raises a string that is ready to be shown
@@ -103,9 +142,11 @@ function M.load(path)
     end
     return app:build()
   end
+  local unwatch = watch_globals(path:match("^(.*/)") or "")
   local ok, result = xpcall(build, function(err)
     return describe(path, err, debug.traceback("", 2))
   end)
+  unwatch()
   if not ok then
     error(result, 0)
   end

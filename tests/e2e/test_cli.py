@@ -318,3 +318,19 @@ def test_an_app_in_bytecode_is_refused(bytecode, tmp_path):
 def test_the_tests_own_apps_are_complete():
     for app in APPS.iterdir():
         assert (app / "app.lua").exists(), app
+
+
+def test_a_misspelt_global_is_warned_of_once_with_its_place(serve, write_app):
+    server = serve(
+        write_app(
+            "local perigee = require('perigee')\n"
+            "local app = perigee.app({})\n"
+            "app:get('/', { deps = { current_usr } }, function() return 1 end)\n"
+            "return app\n"
+        ),
+        "--loops",
+        2,
+    )
+    server.wait_for_log(r"app\.lua:3: the global 'current_usr' is not defined")
+    assert server.get("/").status == 200
+    assert server.output.count("current_usr") == 1

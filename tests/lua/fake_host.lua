@@ -193,6 +193,11 @@ function M.install()
       end,
     },
     time = { sleep = function() end },
+    app = {
+      is_first = function()
+        return false
+      end,
+    },
     failures = {},
   }
   host.log = {

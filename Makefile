@@ -4,7 +4,7 @@ APP ?= apps/hello
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test deps check bench asan tsan compat install clean
+.PHONY: help build run test deps check bench asan tsan compat validate install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -42,6 +42,10 @@ tsan: ## The tests with ThreadSanitizer
 compat: build ## FastAPI's recorded tutorial against tests/compat
 	@scripts/deps test
 	@scripts/compat
+
+validate: build ## The documents before the ecosystem's validators
+	@scripts/deps test
+	@scripts/validate
 
 install: build ## Honours PREFIX and DESTDIR
 	cmake --install build --prefix $(PREFIX) --strip

@@ -3,6 +3,7 @@
 
 local diff = require("perigee.openapi_diff")
 local entry = require("perigee.entry")
+local host = require("perigee.host")
 local json = require("perigee.json")
 
 local M = {}
@@ -12,25 +13,17 @@ local function fail(format, ...)
   return 2
 end
 
-local function exists(path)
-  local file = io.open(path, "r")
-  return file ~= nil and file:read(0) ~= nil and file:close()
-end
-
--- Loads the app of a folder or file as `perigee run` does: its modules are looked for beside it. Nil
--- when it does not load, which has then been said.
+-- Loads the app of a folder or file as `perigee run` does. Nil and the exit code when it does not load,
+-- which has then been said.
 local function load_app(path)
-  local folder = path:gsub("/+$", "")
-  local file = folder .. "/app.lua"
-  if not exists(file) then
-    file = path
-    folder = path:match("^(.*)/[^/]*$") or "."
+  local file, message = host.app.find(path)
+  if not file then
+    return nil, fail("%s", message)
   end
-  package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(folder, folder, package.path)
   local ok, built = pcall(entry.load, file)
   if not ok then
     io.stderr:write("perigee: ", tostring(built), "\n")
-    return nil
+    return nil, 1
   end
   return built
 end
@@ -47,9 +40,9 @@ function M.routes(path, ...)
   if not path or select("#", ...) > 0 then
     return fail("usage: perigee routes APPDIR")
   end
-  local built = load_app(path)
+  local built, code = load_app(path)
   if not built then
-    return 1
+    return code
   end
   local rows, widths = {}, { 0, 0, 0, 0 }
   for _, operation in ipairs(built.operations) do
@@ -113,9 +106,9 @@ function M.openapi(...)
   if not path then
     return fail("usage: perigee openapi APPDIR [--diff OLD.json]")
   end
-  local built = load_app(path)
+  local built, code = load_app(path)
   if not built then
-    return 1
+    return code
   end
   local text = built.openapi()
   if not old_path then

@@ -215,6 +215,11 @@ function M.install()
       return given
     end,
   }
+  host.app = {
+    find = function(path)
+      return path
+    end,
+  }
   host.assets = {
     read = function(name)
       if name == "swagger-ui.css" then

@@ -194,6 +194,9 @@ function M.install()
     },
     time = { sleep = function() end },
     app = {
+      find = function(path)
+        return path
+      end,
       is_first = function()
         return false
       end,
@@ -213,11 +216,6 @@ function M.install()
     end,
     inputs = function(given)
       return given
-    end,
-  }
-  host.app = {
-    find = function(path)
-      return path
     end,
   }
   host.assets = {

@@ -293,7 +293,7 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
     lua_getfield(L, response, "stream");
     if (lua_isfunction(L, -1)) {
         if (exchange->request.method == HTTP_HEAD || peri_status_has_no_body(answer.status)) {
-            peri_exchange_stream_write(L, exchange, response, "", 0);
+            peri_answer_stream_write(L, exchange, response, "", 0);
             return on_stream_end(L, LUA_OK, (lua_KContext) exchange);
         }
         exchange->stream_box = peri_stream_push(L, exchange, response); /* anchored below */
@@ -407,8 +407,8 @@ void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
 /* --- streamed answers --------------------------------------------------------------------------
  */
 
-bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
-                                const char *bytes, size_t len)
+bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
+                              const char *bytes, size_t len)
 {
     struct peri_conn *conn = exchange->conn;
     if (conn == NULL || exchange->answered)
@@ -471,7 +471,7 @@ static int on_stream_end(lua_State *L, int status, lua_KContext context)
     }
     if (exchange->conn == NULL)
         return 0;
-    if (exchange->status == 0 && !peri_exchange_stream_write(L, exchange, PERI_RESULT_INDEX, "", 0))
+    if (exchange->status == 0 && !peri_answer_stream_write(L, exchange, PERI_RESULT_INDEX, "", 0))
         return 0;
     exchange->answered = true;
     exchange->body_mode = PERI_BODY_DROPPED;
@@ -479,14 +479,4 @@ static int on_stream_end(lua_State *L, int status, lua_KContext context)
         peri_buf_add_lit(peri_conn_out(exchange->conn), "0\r\n\r\n");
     peri_conn_send(exchange->conn, NULL, 0);
     return 0;
-}
-
-void peri_exchange_on_drain(struct peri_exchange *exchange)
-{
-    peri_exchange_wake(&exchange->waits_drain);
-}
-
-int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange)
-{
-    return peri_exchange_await(L, exchange, &exchange->waits_drain, NULL);
 }

@@ -49,6 +49,11 @@ int peri_answer_result(lua_State *L, struct peri_exchange *exchange);
  */
 void peri_answer_error(lua_State *L, struct peri_exchange *exchange);
 
+/* Writes a piece of a streamed answer; the first one is preceded by the head, which the stream's
+ * response at index `response` describes. Returns false when the connection is gone. */
+bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
+                              const char *bytes, size_t len);
+
 /* Where the task of an exchange keeps things on its stack. */
 enum peri_task_index {
     PERI_TRACEBACK_INDEX = 1,

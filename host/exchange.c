@@ -182,6 +182,16 @@ struct peri_exchange *peri_exchange_of_op(lua_State *L, struct peri_op *op)
     return wait->exchange;
 }
 
+void peri_exchange_on_drain(struct peri_exchange *exchange)
+{
+    peri_exchange_wake(&exchange->waits_drain);
+}
+
+int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange)
+{
+    return peri_exchange_await(L, exchange, &exchange->waits_drain, NULL);
+}
+
 /* --- names in logs -----------------------------------------------------------------------------
  */
 

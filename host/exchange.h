@@ -105,11 +105,6 @@ void peri_exchange_free_pool(struct peri_loop *loop);
 
 /* --- For the Lua side (api/api_request.c); all run in the exchange's task --- */
 
-/* Writes a piece of a streamed answer; the first one is preceded by the head, which the stream's
- * response at index `response` describes. Returns false when the connection is gone. */
-bool peri_exchange_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
-                                const char *bytes, size_t len);
-
 /* Parks the running task at `place` (&exchange->waits_body, say) until peri_exchange_wake().
  * `finish` finds op->exchange NULL, and raises through peri_exchange_of_op(), when the exchange
  * ended meanwhile. */

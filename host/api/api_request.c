@@ -2,6 +2,7 @@
  * then kept. Once the exchange has ended the box is empty and every use of it raises. */
 #include "api.h"
 
+#include "answer.h"
 #include "exchange.h"
 #include "json_lua.h"
 #include "loop.h"
@@ -622,7 +623,7 @@ static int stream_write(lua_State *L)
     size_t len = 0;
     const char *bytes = luaL_checklstring(L, 2, &len);
     lua_getiuservalue(L, 1, 1);
-    if (!peri_exchange_stream_write(L, exchange, lua_gettop(L), bytes, len)) {
+    if (!peri_answer_stream_write(L, exchange, lua_gettop(L), bytes, len)) {
         struct peri_task *task = peri_task_current(L);
         if (task->cancelled != NULL)
             return peri_task_raise_cancelled(L, task);

@@ -1,5 +1,5 @@
-"""Checks for schemathesis. Each is one of its own, less what FastAPI does in the same way, with the
-same document: no client of a FastAPI app would call that a bug."""
+"""Checks for schemathesis: four of its own, each less what we know of and leave as it is. Some of that
+is as in FastAPI, whose documents we write; what is not says so."""
 
 import re
 
@@ -26,8 +26,8 @@ def documented_status(ctx, response, case):
 
 @schemathesis.check
 def valid_is_accepted(ctx, response, case):
-    # Integers have 64 bits here. An optional file is documented as one that may be null, which no
-    # form can say.
+    # Not as in FastAPI: integers have 64 bits here, and the document sets no bounds. As there: an
+    # optional file is documented as one that may be null, which no form can say.
     errors = errors_of(response)
     if errors and all(
         error["type"] == "int_parsing_size" or "Expected UploadFile" in error["msg"]
@@ -39,7 +39,8 @@ def valid_is_accepted(ctx, response, case):
 
 @schemathesis.check
 def invalid_is_rejected(ctx, response, case):
-    # Values are converted as Pydantic does it: false is a number, a set takes what comes twice.
+    # Values are converted as Pydantic does it: false is a number, a set takes what comes twice. The
+    # check only names the kind of violation, so that a wrong type that is taken is not seen here.
     try:
         return checks.negative_data_rejection(ctx, response, case)
     except Failure as failure:
@@ -50,7 +51,7 @@ def invalid_is_rejected(ctx, response, case):
 
 @schemathesis.check
 def undeclared_method_is_refused(ctx, response, case):
-    # llhttp 8 is older than the method QUERY: to it that is not HTTP.
+    # Not as in FastAPI: llhttp 8 is older than the method QUERY, and to it that is not HTTP.
     if case.method == "QUERY" and response.status_code == 400:
         return None
     return checks.unsupported_method(ctx, response, case)

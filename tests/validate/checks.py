@@ -1,4 +1,4 @@
-"""Checks for schemathesis: four of its own, each less what we know of and leave as it is. Some of that
+"""Checks for schemathesis: four of its own, each less what we know of and leave as it is. Some of it
 is as in FastAPI, whose documents we write; what is not says so."""
 
 import re

@@ -1,5 +1,5 @@
-"""Checks for schemathesis: four of its own, each less what we know of and leave as it is. Some of it
-is as in FastAPI, whose documents we write; what is not says so."""
+"""Checks for schemathesis: four of its own, each less what we know of and leave as it is. Some of
+it is as in FastAPI, whose documents we write; what is not says so."""
 
 import re
 

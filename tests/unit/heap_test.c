@@ -1,0 +1,102 @@
+/* The VM's allocator against a plain model: what was written stays, whatever is made, resized and
+ * given back around it. Under AddressSanitizer every block is malloc's, and overlaps are its
+ * business. */
+#include "heap.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define BLOCKS 400
+#define ROUNDS 200000
+
+struct block {
+    unsigned char *bytes;
+    size_t size;
+    unsigned char mark;
+};
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+static void check(const struct block *block)
+{
+    for (size_t i = 0; i < block->size; i++)
+        assert_int_equal(block->bytes[i], block->mark);
+}
+
+/* Small sizes mostly, and the edges between the heap's and malloc's. */
+static size_t some_size(uint32_t *state)
+{
+    uint32_t kind = next_random(state) % 10;
+    if (kind < 7)
+        return 1 + next_random(state) % 200;
+    if (kind < 9)
+        return PERI_HEAP_SMALL - 20 + next_random(state) % 40;
+    return 1 + next_random(state) % 20000;
+}
+
+static void blocks_keep_what_is_written(void **unused)
+{
+    (void) unused;
+    struct peri_heap heap = {0};
+    static struct block blocks[BLOCKS];
+    uint32_t state = 1;
+    size_t used = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct block *block = &blocks[next_random(&state) % BLOCKS];
+        check(block);
+        size_t size = block->size > 0 && next_random(&state) % 3 == 0 ? 0 : some_size(&state);
+        unsigned char *moved = peri_heap_allocate(&heap, block->bytes, block->size, size);
+        used = used - block->size + size;
+        assert_int_equal(heap.used, used);
+        if (size == 0) {
+            assert_null(moved);
+            *block = (struct block){0};
+            continue;
+        }
+        size_t kept = block->size < size ? block->size : size;
+        for (size_t i = 0; i < kept; i++)
+            assert_int_equal(moved[i], block->mark);
+        assert_int_equal((uintptr_t) moved % sizeof(void *), 0);
+        *block = (struct block){moved, size, (unsigned char) round};
+        memset(moved, block->mark, size);
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        check(&blocks[i]);
+        if (blocks[i].bytes != NULL)
+            peri_heap_allocate(&heap, blocks[i].bytes, blocks[i].size, 0);
+    }
+    assert_int_equal(heap.used, 0);
+    peri_heap_deinit(&heap);
+}
+
+static void a_new_block_ignores_the_kind_of_object(void **unused)
+{
+    (void) unused;
+    struct peri_heap heap = {0};
+    void *block = peri_heap_allocate(&heap, NULL, 5 /* a kind, as Lua passes it */, 40);
+    assert_non_null(block);
+    assert_int_equal(heap.used, 40);
+    assert_null(peri_heap_allocate(&heap, NULL, 5, 0));
+    peri_heap_allocate(&heap, block, 40, 0);
+    peri_heap_deinit(&heap);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_keep_what_is_written),
+        cmocka_unit_test(a_new_block_ignores_the_kind_of_object),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

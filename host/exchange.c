@@ -454,13 +454,10 @@ void peri_exchange_refuse(struct peri_exchange *exchange, int status)
         peri_answer_detail(exchange, (unsigned) status, NULL);
     else if (!exchange->answered)
         exchange->failed = true;
-    if (exchange->task != NULL) {
+    if (exchange->task != NULL)
         peri_task_cancel(exchange->task,
                          status == 408 ? "the client was too slow" : "the request was refused");
-        if (exchange->waits_body != NULL)
-            peri_op_done(&exchange->waits_body->op);
-        exchange->waits_body = NULL;
-    }
+    forget_waiters(exchange);
     if (exchange->conn != NULL)
         end_if_over(exchange);
 }

@@ -10,12 +10,6 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool peri_url_is_plain(const char *text, size_t len, bool plus)
-{
-    return memchr(text, '%', len) == NULL && (!plus || memchr(text, '+', len) == NULL) &&
-           peri_utf8_valid(text, len) == len;
-}
-
 /* Replaces what is no UTF-8 from `start` on: one U+FFFD for each maximal part of a character that
  * could have become one (Unicode's recommendation, and Python's practice). */
 static void repair_utf8(struct peri_buf *out, size_t start)

@@ -13,9 +13,6 @@
  * stands for itself. */
 void peri_url_decode(struct peri_buf *out, const char *text, size_t len, bool plus);
 
-/* Whether decoding would change anything. */
-bool peri_url_is_plain(const char *text, size_t len, bool plus);
-
 /* Takes the next `name=value` of a query or form body from *text and appends the decoded name and
  * value to `out`; the name first, then the value. Empty pairs
  * are skipped. Returns false at the end. */

@@ -165,3 +165,19 @@ def test_httpx_sees_the_same_error_for_an_unreadable_body(serve, write_app):
         assert isinstance(answer, httpx.Response)
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["type"] == "json_invalid"
+
+
+def test_a_body_awaited_by_another_request_ends_when_it_is_refused(serve, write_app):
+    server = serve(write_app(APP), "--max-body-bytes", 10)
+    for _ in range(3):
+        with server.connect() as owner, server.connect() as other:
+            owner.send(b"POST /live HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n")
+            while True:
+                other.request("GET", "/live")
+                if not other.readable(0.3):
+                    break
+                assert other.answer().status == 500
+            owner.send(b"6\r\n123456\r\n")
+            assert owner.answer().status == 413
+            assert other.answer().status == 500
+    assert server.get("/seen").status == 200

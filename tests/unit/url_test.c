@@ -97,8 +97,6 @@ static void decodes_to(const char *text, bool plus, const char *expected)
     assert_memory_equal(out.data, "\xE2\x82", 2);
     assert_string_equal(out.data + 2, expected);
 
-    if (peri_url_is_plain(block, len, plus))
-        assert_string_equal(expected, text);
     free(block);
     peri_buf_deinit(&out);
 }
@@ -140,17 +138,6 @@ static void decoded_text_is_always_utf8(void **state)
         assert_int_equal(out.data[out.len - 1], 'x');
     }
     peri_buf_deinit(&out);
-}
-
-static void plain_text_needs_no_decoding(void **state)
-{
-    (void) state;
-    assert_true(peri_url_is_plain("", 0, true));
-    assert_true(peri_url_is_plain("a b\xC3\xA9", 5, true));
-    assert_true(peri_url_is_plain("a+b", 3, false));
-    assert_false(peri_url_is_plain("a+b", 3, true));
-    assert_false(peri_url_is_plain("a%", 2, false));
-    assert_false(peri_url_is_plain("\xC3", 1, false));
 }
 
 static void splits_to(const char *query, const char *expected)
@@ -276,7 +263,6 @@ int main(void)
         cmocka_unit_test(percent_decoding_agrees_with_python),
         cmocka_unit_test(decoded_text_may_hold_nul),
         cmocka_unit_test(decoded_text_is_always_utf8),
-        cmocka_unit_test(plain_text_needs_no_decoding),
         cmocka_unit_test(queries_are_split_as_in_python),
         cmocka_unit_test(cookies_are_split_as_browsers_write_them),
         cmocka_unit_test(header_bytes_become_utf8),

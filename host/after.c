@@ -11,6 +11,7 @@
 /* Functions that run once the answer is out, one after the other, in a task of their own. */
 struct after {
     struct peri_loop *loop;
+    struct peri_vm *vm;
     struct peri_form *form; /* its files are theirs, too */
     int functions;          /* registry reference of an array */
 };
@@ -44,7 +45,7 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
     struct after *after = owner;
     if (failed)
         peri_log_error("the functions behind an answer failed: %s", lua_tostring(task->L, -1));
-    luaL_unref(after->loop->vm.L, LUA_REGISTRYINDEX, after->functions);
+    luaL_unref(after->vm->L, LUA_REGISTRYINDEX, after->functions);
     peri_form_free(after->form);
     peri_loop_task_ended(after->loop);
     free(after);
@@ -57,8 +58,8 @@ void peri_after_start(struct peri_exchange *exchange)
         fputs("perigee: out of memory (a task)\n", stderr);
         abort();
     }
-    *after = (struct after){exchange->loop, exchange->form, exchange->after};
+    *after = (struct after){exchange->loop, exchange->vm, exchange->form, exchange->after};
     exchange->form = NULL;
     exchange->after = 0;
-    peri_task_start(&exchange->loop->vm.tasks, after_main, after, on_after_ended);
+    peri_task_start(&exchange->vm->tasks, after_main, after, on_after_ended);
 }

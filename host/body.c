@@ -12,7 +12,7 @@ uint64_t peri_body_max(const struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
     return operation != NULL ? operation->max_body_bytes
-                             : exchange->loop->vm.app.limits.max_body_bytes;
+                             : exchange->vm->app.limits.max_body_bytes;
 }
 
 /* Keeps a piece of the body: where it is, when it is the first and `stays` until the exchange has
@@ -151,7 +151,7 @@ static void read_on(struct peri_exchange *exchange)
     exchange->body_since = uv_now(&exchange->loop->uv);
     exchange->body_base = exchange->body_total;
     peri_conn_set_read_due(conn,
-                           exchange->body_since + exchange->loop->vm.app.limits.body_timeout_ms);
+                           exchange->body_since + exchange->vm->app.limits.body_timeout_ms);
     peri_conn_update_reading(conn);
 }
 

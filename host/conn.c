@@ -63,7 +63,7 @@ static void start_write_timer(struct peri_conn *conn)
     uv_update_time(&conn->loop->uv); /* a handler may have computed since */
     conn->queued_before = uv_stream_get_write_queue_size((uv_stream_t *) &conn->tcp);
     peri_timer_start(&conn->loop->timers, &conn->write_timer,
-                     uv_now(&conn->loop->uv) + conn->loop->vm.app.limits.write_timeout_ms);
+                     uv_now(&conn->loop->uv) + conn->loop->vm->app.limits.write_timeout_ms);
 }
 
 static void on_write_timer(struct peri_timer *timer)
@@ -370,7 +370,7 @@ static void continue_conn(struct peri_conn *conn)
         }
         peri_buf_deinit(&conn->pending);
         peri_conn_set_read_due(conn, uv_now(&conn->loop->uv) +
-                                         conn->loop->vm.app.limits.keep_alive_timeout_ms);
+                                         conn->loop->vm->app.limits.keep_alive_timeout_ms);
     } else if (conn->exchange == NULL && conn->close_after_write && conn->queued == 0) {
         linger(conn);
         return;
@@ -425,6 +425,6 @@ void peri_conn_open(struct peri_loop *loop, int fd, const union peri_address *pe
         return;
     }
     uv_tcp_nodelay(&conn->tcp, 1);
-    peri_conn_set_read_due(conn, uv_now(&loop->uv) + loop->vm.app.limits.head_timeout_ms);
+    peri_conn_set_read_due(conn, uv_now(&loop->uv) + loop->vm->app.limits.head_timeout_ms);
     peri_conn_update_reading(conn);
 }

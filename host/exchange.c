@@ -48,6 +48,7 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
         peri_list_init(&exchange->link);
     }
     exchange->conn = conn;
+    exchange->vm = loop->vm;
     if (peri_log_access_format() != PERI_LOG_OFF) {
         exchange->started_ns = uv_hrtime();
         exchange->peer = conn->peer;
@@ -266,7 +267,7 @@ static int push_call(lua_State *L, struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
     if (operation == NULL) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->loop->vm.app.fallback);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->vm->app.fallback);
         lua_pushvalue(L, PERI_REQUEST_INDEX);
         peri_refusal_push(L, exchange);
         return 2;
@@ -373,7 +374,7 @@ static bool validate(struct peri_exchange *exchange)
     if (exchange->form != NULL)
         sources.form = peri_form_fields(exchange->form);
     switch (peri_inputs_validate(operation->inputs, &sources,
-                                 (unsigned) loop->vm.app.limits.max_json_depth, loop->result)) {
+                                 (unsigned) exchange->vm->app.limits.max_json_depth, loop->result)) {
     case PERI_VALID:
         return true;
     case PERI_INVALID:
@@ -392,10 +393,9 @@ static bool validate(struct peri_exchange *exchange)
 /* Starts what answers the request; `exchange` may be over afterwards. */
 static void run(struct peri_exchange *exchange)
 {
-    struct peri_loop *loop = exchange->loop;
     const struct peri_operation *operation = exchange->operation;
     exchange->started = true;
-    if (operation == NULL && loop->vm.app.fallback == LUA_NOREF) {
+    if (operation == NULL && exchange->vm->app.fallback == LUA_NOREF) {
         peri_refusal_send(exchange);
         end_if_over(exchange);
         return;
@@ -405,7 +405,7 @@ static void run(struct peri_exchange *exchange)
         return;
     }
     struct peri_task *task =
-        peri_task_start(&loop->vm.tasks, exchange_main, exchange, on_task_ended);
+        peri_task_start(&exchange->vm->tasks, exchange_main, exchange, on_task_ended);
     if (task != NULL) /* it waits; otherwise the exchange may be over by now */
         persist(exchange);
 }
@@ -466,7 +466,7 @@ void peri_exchange_refuse(struct peri_exchange *exchange, int status)
  * over, or will be. */
 static bool watch(struct peri_exchange *exchange)
 {
-    const struct peri_limits *limits = &exchange->loop->vm.app.limits;
+    const struct peri_limits *limits = &exchange->vm->app.limits;
     uint64_t now = uv_now(&exchange->loop->uv);
     if (!exchange->http.head_done) {
         if (exchange->body_since == 0) { /* the first bytes */

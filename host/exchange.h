@@ -39,6 +39,7 @@ struct peri_exchange_op {
 struct peri_exchange {
     struct peri_conn *conn; /* NULL after an abort */
     struct peri_loop *loop;
+    struct peri_vm *vm; /* the loop's current one when the request began */
     struct peri_list link;
     struct peri_http http;
     struct peri_request request;

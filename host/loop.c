@@ -39,14 +39,14 @@ static void on_given_up(struct peri_timer *timer)
 {
     struct peri_loop *loop = peri_container_of(timer, struct peri_loop, grace);
     peri_log_error("loop %u: %u cancelled tasks did not end in time", loop->index,
-                   loop->vm.tasks.alive);
+                   loop->vm->tasks.alive);
     uv_stop(&loop->uv);
 }
 
 static void cut(struct peri_loop *loop)
 {
     cut_conns(loop);
-    peri_tasks_cancel(&loop->vm.tasks, "the server stops");
+    peri_tasks_cancel(&loop->vm->tasks, "the server stops");
     loop->grace.fire = on_given_up;
     peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + CUT_MS);
     end_if_empty(loop);
@@ -63,7 +63,7 @@ static void on_last_words(struct peri_timer *timer)
     stop_conns(loop);
     loop->grace.fire = on_grace_over;
     peri_timer_start(&loop->timers, timer,
-                     uv_now(&loop->uv) + loop->vm.app.limits.shutdown_grace_ms);
+                     uv_now(&loop->uv) + loop->vm->app.limits.shutdown_grace_ms);
     end_if_empty(loop);
 }
 
@@ -83,7 +83,7 @@ static void stop(struct peri_loop *loop, int level)
 static void end_if_empty(struct peri_loop *loop)
 {
     if (!loop->stopping || loop->grace.fire == on_last_words || !peri_list_empty(&loop->conns) ||
-        loop->vm.tasks.alive > 0)
+        loop->vm->tasks.alive > 0)
         return;
     uv_stop(&loop->uv);
 }
@@ -169,29 +169,30 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     peri_list_init(&loop->free_exchanges);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
     loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
+    loop->vm = calloc(1, sizeof(*loop->vm));
     loop->result = peri_result_new();
     peri_result_on_file(loop->result, peri_file_push);
 
     int rc = uv_loop_init(&loop->uv);
-    if (rc == 0 && loop->read_buffer != NULL) {
+    if (rc == 0 && loop->read_buffer != NULL && loop->vm != NULL) {
         peri_timers_open(&loop->timers, &loop->uv);
         uv_async_init(&loop->uv, &loop->wake, on_wake);
         loop->wake.data = loop;
-        rc = peri_vm_open(&loop->vm, &loop->uv, &loop->timers);
+        rc = peri_vm_open(loop->vm, &loop->uv, &loop->timers);
     }
-    if (rc != 0 || loop->read_buffer == NULL) {
+    if (rc != 0 || loop->read_buffer == NULL || loop->vm == NULL) {
         peri_buf_addf(error, "cannot start loop %u: %s", index,
                       rc != 0 ? uv_strerror(rc) : "out of memory");
         return UV_ENOMEM;
     }
-    rc = peri_vm_load(&loop->vm, server->config, error);
+    rc = peri_vm_load(loop->vm, server->config, error);
     if (rc != 0)
         return rc;
-    if (loop->vm.app.start != LUA_NOREF &&
-        peri_vm_call(&loop->vm, loop->vm.app.start, 0, NULL, error) != 0)
+    if (loop->vm->app.start != LUA_NOREF &&
+        peri_vm_call(loop->vm, loop->vm->app.start, 0, NULL, error) != 0)
         return UV_EINVAL;
     loop->started = true;
-    const struct peri_limits *limits = &loop->vm.app.limits;
+    const struct peri_limits *limits = &loop->vm->app.limits;
     loop->http_limits = (struct peri_http_limits){
         .max_head_bytes = (uint32_t) limits->max_head_bytes,
         .max_headers = (uint32_t) limits->max_headers,
@@ -220,8 +221,8 @@ int peri_loop_start(struct peri_loop *loop, int fd)
 static void stop_app(struct peri_loop *loop)
 {
     struct peri_buf error = {0};
-    if (loop->started && loop->vm.app.stop != LUA_NOREF &&
-        peri_vm_call(&loop->vm, loop->vm.app.stop, loop->vm.app.limits.shutdown_grace_ms, NULL,
+    if (loop->started && loop->vm->app.stop != LUA_NOREF &&
+        peri_vm_call(loop->vm, loop->vm->app.stop, loop->vm->app.limits.shutdown_grace_ms, NULL,
                      &error) != 0)
         peri_log_error("the app did not stop cleanly: %.*s", (int) error.len, error.data);
     peri_buf_deinit(&error);
@@ -235,7 +236,7 @@ int peri_loop_close(struct peri_loop *loop)
     peri_timer_stop(&loop->timers, &loop->grace);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
     stop_app(loop);
-    peri_vm_close(&loop->vm);
+    peri_vm_close(loop->vm);
     peri_timers_close(&loop->timers);
     uv_close((uv_handle_t *) &loop->wake, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
@@ -246,6 +247,7 @@ int peri_loop_close(struct peri_loop *loop)
     peri_gather_deinit(&loop->gather);
     peri_result_free(loop->result);
     free(loop->read_buffer);
+    free(loop->vm);
     pthread_mutex_destroy(&loop->inbox_mutex);
     return uv_loop_close(&loop->uv);
 }

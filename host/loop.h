@@ -33,7 +33,7 @@ struct peri_loop {
     pthread_t thread;
     uv_loop_t uv;
     struct peri_timers timers;
-    struct peri_vm vm;
+    struct peri_vm *vm; /* the current one; what it has begun holds on to it */
     struct peri_listener listener;
     struct peri_list conns;
     atomic_uint conn_count; /* read by other loops that look for the least busy one */

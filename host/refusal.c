@@ -8,7 +8,7 @@
 /* Matches, with GET standing in for a HEAD that is not declared by itself. */
 static enum peri_match_result match(struct peri_exchange *exchange, const char *path, size_t len)
 {
-    const struct peri_router *router = exchange->loop->vm.app.router;
+    const struct peri_router *router = exchange->vm->app.router;
     unsigned method = exchange->request.method;
     enum peri_match_result found = peri_router_match(router, path, len, method, &exchange->match);
     if (found == PERI_MATCH_METHOD && method == HTTP_HEAD &&

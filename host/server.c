@@ -49,7 +49,7 @@ static void choose_max_connections(struct peri_server *server)
     }
     uint64_t reserved = RESERVED_DESCRIPTORS + 6 * (uint64_t) server->loop_count;
     uint64_t room = limit.rlim_cur > reserved + 8 ? limit.rlim_cur - reserved : 8;
-    uint64_t asked = server->loops[0].vm.app.limits.max_connections;
+    uint64_t asked = server->loops[0].vm->app.limits.max_connections;
     server->max_connections = asked > 0 && asked < room ? asked : room;
 }
 
@@ -90,7 +90,7 @@ static void on_signal(uv_signal_t *signal, int number)
         return;
     signals->level++;
     stop_listening(signals->server);
-    uint64_t grace = signals->server->loops[0].vm.app.limits.shutdown_grace_ms;
+    uint64_t grace = signals->server->loops[0].vm->app.limits.shutdown_grace_ms;
     uv_timer_start(&signals->patience, on_patience_over,
                    (signals->level == 1 ? grace : 0) + PATIENCE_MS, 0);
     for (unsigned i = 0; i < signals->server->loop_count; i++)
@@ -171,13 +171,13 @@ static int open_loops(struct peri_server *server)
             return rc;
         }
     }
-    peri_app_warn(&server->loops[0].vm.app);
+    peri_app_warn(&server->loops[0].vm->app);
     return 0;
 }
 
 static void banner(struct peri_server *server, const char *host, int port)
 {
-    const struct peri_app *app = &server->loops[0].vm.app;
+    const struct peri_app *app = &server->loops[0].vm->app;
     bool six = strchr(host, ':') != NULL;
     peri_log_info("%s on http://%s%s%s:%d (version " PERIGEE_VERSION
                   ", %u loop%s, %zu operation%s)",

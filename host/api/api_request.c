@@ -370,7 +370,7 @@ static int push_json_of(lua_State *L, struct peri_exchange *exchange)
     }
     lua_setmetatable(L, -2);
     struct peri_json_error error;
-    unsigned depth = (unsigned) exchange->loop->vm.app.limits.max_json_depth;
+    unsigned depth = (unsigned) exchange->vm->app.limits.max_json_depth;
     if (peri_json_parse(doc, exchange->body_at, exchange->body_len, depth, 0, &error) != 0)
         return raise_no_json(L, &error);
     peri_json_push_node(L, &doc->nodes[0]);

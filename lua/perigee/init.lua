@@ -40,8 +40,11 @@ setmetatable(json, {
   end,
 })
 
+-- What an app may need and most do not: loaded when it is first asked for, so that a start stays quick.
+local LAZY = {}
+
 ---@class perigee
-return {
+local perigee = {
   app = require("perigee.app").new,
   dependency = require("perigee.dependency").new,
   router = require("perigee.router").new,
@@ -58,3 +61,11 @@ return {
   http_error = errors.http_error,
   sleep = host.time.sleep,
 }
+
+return setmetatable(perigee, {
+  __index = function(self, name)
+    local value = LAZY[name] and require("perigee." .. name)
+    rawset(self, name, value)
+    return value
+  end,
+})

@@ -5,9 +5,12 @@
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
-    {"app", peri_open_app},   {"assets", peri_open_assets},     {"document", peri_open_document},
-    {"log", peri_open_log},   {"response", peri_open_response}, {"schema", luaopen_perigee_schema},
-    {"task", peri_open_task}, {"time", peri_open_time},         {NULL, NULL},
+    {"app", peri_open_app},           {"assets", peri_open_assets},
+    {"document", peri_open_document}, {"log", peri_open_log},
+    {"response", peri_open_response}, {"schema", luaopen_perigee_schema},
+    {"task", peri_open_task},         {"time", peri_open_time},
+    {"crypto", peri_open_crypto},     {"signature", peri_open_signature},
+    {"compress", peri_open_compress}, {NULL, NULL},
 };
 
 int luaopen_perigee_host(lua_State *L)

@@ -21,6 +21,9 @@ int peri_open_app(lua_State *L);
 int peri_open_assets(lua_State *L);
 int peri_open_document(lua_State *L);
 int peri_open_log(lua_State *L);
+int peri_open_crypto(lua_State *L);
+int peri_open_signature(lua_State *L);
+int peri_open_compress(lua_State *L);
 
 /* Pushes the request object of an exchange, and the `out` of a streamed answer. Whoever calls keeps
  * it on the stack for as long as the exchange lives, and empties the box then. */

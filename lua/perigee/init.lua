@@ -41,7 +41,11 @@ setmetatable(json, {
 })
 
 -- What an app may need and most do not: loaded when it is first asked for, so that a start stays quick.
-local LAZY = {}
+local LAZY = {
+  compress = true,
+  crypto = true,
+  jwt = true,
+}
 
 ---@class perigee
 local perigee = {

@@ -388,14 +388,17 @@ static int verify_finish(lua_State *L, struct peri_op *op)
     return 2;
 }
 
-/* Makes the job and copies the password at index 1 into it. */
+/* Makes the job and copies the password at index 1 into it. While an app loads there is no task
+ * that could wait, and nobody who would: the job is then done in place. */
 static struct password_job *new_password_job(lua_State *L, void (*run)(struct peri_job *job),
                                              int (*finish)(lua_State *L, struct peri_op *op))
 {
     size_t len;
     const char *password = luaL_checklstring(L, 1, &len);
     luaL_argcheck(L, len <= MAX_PASSWORD, 1, "a password has 4096 bytes at most");
-    struct password_job *self = peri_job_new(L, sizeof(*self));
+    struct password_job *self = peri_task_current(L) != NULL
+                                    ? peri_job_new(L, sizeof(*self))
+                                    : peri_job_new_in_place(L, sizeof(*self));
     self->job.run = run;
     self->job.deinit = password_deinit;
     self->job.op.finish = finish;
@@ -405,6 +408,14 @@ static struct password_job *new_password_job(lua_State *L, void (*run)(struct pe
         luaL_error(L, "out of memory");
     memcpy(self->password, password, len);
     return self;
+}
+
+static int finish_password_job(lua_State *L, struct password_job *self)
+{
+    if (peri_task_current(L) != NULL)
+        return peri_job_await(L, &self->job);
+    self->job.run(&self->job);
+    return self->job.op.finish(L, &self->job.op);
 }
 
 static uint32_t check_cost(lua_State *L, int index, lua_Integer least, lua_Integer most)
@@ -430,7 +441,7 @@ static int crypto_hash_password(lua_State *L)
     int rc = uv_random(NULL, NULL, self->salt, SALT_LEN, 0, NULL);
     if (rc != 0)
         return luaL_error(L, "the system gives no random bytes: %s", uv_strerror(rc));
-    return peri_job_await(L, &self->job);
+    return finish_password_job(L, self);
 }
 
 /* verify_password(password, encoded) */
@@ -445,7 +456,7 @@ static int crypto_verify_password(lua_State *L)
     }
     struct password_job *self = new_password_job(L, verify_run, verify_finish);
     memcpy(self->encoded, encoded, len);
-    return peri_job_await(L, &self->job);
+    return finish_password_job(L, self);
 }
 
 static const luaL_Reg crypto_functions[] = {

@@ -79,6 +79,20 @@ def test_password_hashes_are_those_of_argon2(tmp_path):
     assert hasher.verify(answer["ours"], "battery staple")
 
 
+def test_a_loading_app_may_hash_a_password(serve, write_app):
+    app = serve(write_app("""
+        local perigee = require("perigee")
+        local stored = perigee.crypto.hash_password("nobody", { iterations = 1, memory_kib = 64 })
+        local app = perigee.app()
+        app:get("/", function()
+          return perigee.crypto.verify_password("nobody", stored)
+        end)
+        return app
+    """))
+    with app.client() as client:
+        assert client.get("/").json() is True
+
+
 def test_hashing_passwords_blocks_nobody(serve, write_app):
     app = serve(write_app("""
         local perigee = require("perigee")

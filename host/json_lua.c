@@ -45,6 +45,26 @@ void peri_json_mark_object(lua_State *L, int index)
     set_mark(L, index, object_mark);
 }
 
+static bool is_marked(lua_State *L, int index, const char *mark)
+{
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
+        return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, mark);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+bool peri_json_is_array(lua_State *L, int index)
+{
+    return is_marked(L, index, array_mark);
+}
+
+bool peri_json_is_object(lua_State *L, int index)
+{
+    return is_marked(L, index, object_mark);
+}
+
 void peri_json_push_null(lua_State *L)
 {
     lua_pushlightuserdata(L, NULL);

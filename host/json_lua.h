@@ -30,6 +30,10 @@ int peri_json_decode(lua_State *L, const char *bytes, size_t len, unsigned max_d
 void peri_json_mark_array(lua_State *L, int index);
 void peri_json_mark_object(lua_State *L, int index);
 
+/* Whether the value at `index` is so marked. */
+bool peri_json_is_array(lua_State *L, int index);
+bool peri_json_is_object(lua_State *L, int index);
+
 /* A table whose metatable holds an array under this address, as light userdata, is an object with
  * declared members: { key, name, key, name, ... }. They are written first, in this order and under
  * these names, absent ones as null; a function in the place of a key makes its member's value from

@@ -465,11 +465,10 @@ static void push_json_members(struct peri_push *push, const struct peri_model *m
     }
 }
 
-/* The metatable of a model's value. The names that are set are the table on top of the stack, which
- * the metatable replaces. */
-static void push_model_metatable(struct peri_push *push, const struct peri_model *model)
+/* Makes the metatable of a model's value. The names that are set are the table on top of the stack,
+ * which the metatable replaces. */
+static void push_set_metatable(lua_State *L)
 {
-    lua_State *L = push->L;
     lua_createtable(L, 0, 4);
     lua_insert(L, -2);
     lua_pushvalue(L, -1);
@@ -479,6 +478,51 @@ static void push_model_metatable(struct peri_push *push, const struct peri_model
     lua_insert(L, -2);
     lua_setfield(L, -2, "fields_set");
     lua_setfield(L, -2, "__index");
+}
+
+void peri_push_model_mark(lua_State *L, int index)
+{
+    lua_getmetatable(L, index);
+    int metatable = lua_gettop(L);
+    lua_getfield(L, metatable, "__name");
+    lua_rawgetp(L, metatable, &set_key);
+    lua_createtable(L, 8, 0);
+    lua_rawgetp(L, metatable, &peri_json_members);
+    lua_Unsigned count = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
+    lua_Integer used = 0;
+    for (lua_Unsigned i = 1; i + 1 <= count; i += 2) {
+        if (lua_rawgeti(L, -1, (lua_Integer) i) == LUA_TFUNCTION) {
+            lua_pop(L, 1);
+            continue;
+        }
+        lua_rawgeti(L, -2, (lua_Integer) i + 1);
+        lua_rawseti(L, -4, used + 2);
+        lua_rawseti(L, -3, used + 1);
+        used += 2;
+    }
+    lua_pop(L, 1);
+    lua_remove(L, metatable);
+}
+
+void peri_push_marked_metatable(lua_State *L)
+{
+    int name = lua_gettop(L) - 2;
+    lua_pushvalue(L, name + 1);
+    push_set_metatable(L);
+    lua_pushvalue(L, name);
+    lua_setfield(L, -2, "__name");
+    lua_pushvalue(L, name + 2);
+    lua_rawsetp(L, -2, &peri_json_members);
+    lua_replace(L, name);
+    lua_settop(L, name);
+}
+
+/* The metatable of a model's value. The names that are set are the table on top of the stack, which
+ * the metatable replaces. */
+static void push_model_metatable(struct peri_push *push, const struct peri_model *model)
+{
+    lua_State *L = push->L;
+    push_set_metatable(L);
     lua_pushlstring(L, model->name.data, model->name.len);
     lua_setfield(L, -2, "__name");
     lua_rawgeti(L, push->lua_values, model->node);

@@ -79,6 +79,12 @@ struct peri_result *peri_result_push(lua_State *L);
  * false when the value at `index` is no such value. */
 bool peri_push_set_names(lua_State *L, int index);
 
+/* For the copy of a model's value in another VM: pushes its mark, which is the model's name, the
+ * names that are set, and the order of its members without those that a function computes; and
+ * replaces these three by a metatable that says the same. */
+void peri_push_model_mark(lua_State *L, int index);
+void peri_push_marked_metatable(lua_State *L);
+
 /* The node table of the model whose value this is; otherwise as above. */
 bool peri_push_model_node(lua_State *L, int index);
 

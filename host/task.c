@@ -299,11 +299,7 @@ int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
     lua_setfield(L, -2, "code");
     lua_pushstring(L, task->cancelled);
     lua_setfield(L, -2, "reason");
-    if (luaL_newmetatable(L, CANCELLED_TYPE)) {
-        lua_pushcfunction(L, cancelled_tostring);
-        lua_setfield(L, -2, "__tostring");
-    }
-    lua_setmetatable(L, -2);
+    luaL_setmetatable(L, CANCELLED_TYPE);
     return lua_error(L);
 }
 
@@ -434,6 +430,11 @@ static int co_wrap(lua_State *L)
 
 void peri_task_open_coroutines(lua_State *L)
 {
+    luaL_newmetatable(L, CANCELLED_TYPE);
+    lua_pushcfunction(L, cancelled_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
+
     lua_getglobal(L, LUA_COLIBNAME);
     lua_pushboolean(L, 0); /* no thread as upvalue: the resume flavour */
     lua_pushcclosure(L, co_resume, 1);

@@ -16,6 +16,10 @@
 #define TRACEBACK_FRAMES 20
 #define MESSAGE_SHOWN 8192 /* bytes of an error's text in the log */
 
+static const char ERROR_TYPE[] = "perigee.Error";
+
+static int error_tostring(lua_State *L);
+
 static int on_panic(lua_State *L)
 {
     const char *text = lua_tostring(L, -1);
@@ -153,6 +157,10 @@ static int open_libraries(lua_State *L)
     luaL_openlibs(L);
     open_loaders(L);
     peri_task_open_coroutines(L);
+    luaL_newmetatable(L, ERROR_TYPE);
+    lua_pushcfunction(L, error_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_pop(L, 1);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_cjson);
     lua_setfield(L, -2, "cjson");
@@ -457,10 +465,6 @@ int peri_push_error(lua_State *L, int code)
     lua_setfield(L, -2, "code");
     lua_pushstring(L, uv_strerror(code));
     lua_setfield(L, -2, "message");
-    if (luaL_newmetatable(L, "perigee.Error")) {
-        lua_pushcfunction(L, error_tostring);
-        lua_setfield(L, -2, "__tostring");
-    }
-    lua_setmetatable(L, -2);
+    luaL_setmetatable(L, ERROR_TYPE);
     return 2;
 }

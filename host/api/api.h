@@ -42,6 +42,10 @@ bool peri_request_take_response(lua_State *L, int index);
 /* The exchange of the request object at `index`; NULL when it is none, or has ended. */
 struct peri_exchange *peri_request_exchange(lua_State *L, int index);
 
+/* Makes the table on top what `req.headers` is: names are found in any case. */
+void peri_headers_mark(lua_State *L);
+bool peri_is_headers(lua_State *L, int index);
+
 /* Pushes the Lua value of an uploaded file: a struct peri_upload of a form. */
 void peri_file_push(lua_State *L, void *file);
 

@@ -198,15 +198,30 @@ static int headers_index(lua_State *L)
     return 1;
 }
 
-static void push_headers(lua_State *L, struct peri_exchange *exchange)
+void peri_headers_mark(lua_State *L)
 {
-    lua_createtable(L, 0, exchange->request.header_count);
-    each_header(L, exchange, set_joined, NULL);
     if (luaL_newmetatable(L, HEADERS_TYPE)) {
         lua_pushcfunction(L, headers_index);
         lua_setfield(L, -2, "__index");
     }
     lua_setmetatable(L, -2);
+}
+
+bool peri_is_headers(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return false;
+    luaL_getmetatable(L, HEADERS_TYPE);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+static void push_headers(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_createtable(L, 0, exchange->request.header_count);
+    each_header(L, exchange, set_joined, NULL);
+    peri_headers_mark(L);
 }
 
 static void push_cookies(lua_State *L, struct peri_exchange *exchange)

@@ -457,14 +457,25 @@ static int error_tostring(lua_State *L)
     return 1;
 }
 
-int peri_push_error(lua_State *L, int code)
+int peri_push_error_text(lua_State *L, const char *code, const char *message)
 {
     lua_pushnil(L);
     lua_createtable(L, 0, 2);
-    lua_pushstring(L, uv_err_name(code));
+    lua_pushstring(L, code);
     lua_setfield(L, -2, "code");
-    lua_pushstring(L, uv_strerror(code));
+    lua_pushstring(L, message);
     lua_setfield(L, -2, "message");
     luaL_setmetatable(L, ERROR_TYPE);
     return 2;
+}
+
+int peri_push_error(lua_State *L, int code)
+{
+    return peri_push_error_text(L, uv_err_name(code), uv_strerror(code));
+}
+
+int peri_push_failure(lua_State *L, int code, const char *what)
+{
+    const char *message = lua_pushfstring(L, "%s: %s", what, uv_strerror(code));
+    return peri_push_error_text(L, uv_err_name(code), message);
 }

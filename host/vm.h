@@ -55,4 +55,10 @@ int peri_traceback(lua_State *L);
 /* Pushes nil and an error table {code = "ENOENT", message = ...} for a UV_E* code; returns 2. */
 int peri_push_error(lua_State *L, int code);
 
+/* The same, with what failed before the reason: "a.txt: no such file or directory". */
+int peri_push_failure(lua_State *L, int code, const char *what);
+
+/* The same for failures that are not libuv's. */
+int peri_push_error_text(lua_State *L, const char *code, const char *message);
+
 #endif

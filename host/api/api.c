@@ -10,7 +10,8 @@ static const luaL_Reg modules[] = {
     {"response", peri_open_response}, {"schema", luaopen_perigee_schema},
     {"task", peri_open_task},         {"time", peri_open_time},
     {"crypto", peri_open_crypto},     {"signature", peri_open_signature},
-    {"compress", peri_open_compress}, {NULL, NULL},
+    {"compress", peri_open_compress}, {"stream", peri_open_stream},
+    {"net", peri_open_net},           {NULL, NULL},
 };
 
 int luaopen_perigee_host(lua_State *L)

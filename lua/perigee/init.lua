@@ -45,6 +45,7 @@ local LAZY = {
   compress = true,
   crypto = true,
   jwt = true,
+  net = true,
 }
 
 ---@class perigee

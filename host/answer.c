@@ -13,6 +13,7 @@
 #define STREAM_COPY_LIMIT 16384 /* a longer piece is written from where it is */
 
 static const char JSON_TYPE[] = "application/json";
+static const char PROBLEM_TYPE[] = "application/problem+json";
 static const char TEXT_TYPE[] = "text/plain; charset=utf-8";
 
 /* Headers that the server writes itself. Two opinions on where an answer ends are how responses get
@@ -100,13 +101,14 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct 
     if (conn == NULL || exchange->status != 0)
         return 0;
     bool bodyless = peri_status_has_no_body(answer->status);
+    size_t body_len = answer->status == 205 ? 0 : answer->body_len; /* RFC 9110, 15.3.6 */
     struct peri_buf *out = peri_conn_out(conn);
     size_t before = out->len;
     peri_head_begin(&exchange->loop->heads, uv_now(&exchange->loop->uv), out, answer->status,
-                    answer->type, bodyless ? 0 : answer->type_len);
+                    answer->type, answer->type_len);
     if (!bodyless) {
         peri_buf_add_lit(out, "content-length: ");
-        peri_buf_add_int(out, (int64_t) answer->body_len);
+        peri_buf_add_int(out, (int64_t) body_len);
         peri_buf_add_lit(out, "\r\n");
     }
     if (answer->headers != 0 && add_headers(L, answer->headers, out) != 0) {
@@ -122,25 +124,49 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct 
     exchange->answered = true;
     exchange->body_mode = PERI_BODY_DROPPED;
     bool silent = bodyless || exchange->request.method == HTTP_HEAD;
-    exchange->sent = silent ? 0 : answer->body_len;
-    peri_conn_send(conn, answer->body, silent ? 0 : answer->body_len);
+    exchange->sent = silent ? 0 : body_len;
+    peri_conn_send(conn, answer->body, silent ? 0 : body_len);
     return 0;
+}
+
+/* How the app wants its errors to look. */
+static struct peri_error_style error_style(const struct peri_exchange *exchange)
+{
+    return exchange->operation != NULL ? exchange->operation->errors : exchange->vm->app.errors;
+}
+
+/* The members that all problem details have, without the closing brace (answers.lua has the same
+ * for what Lua answers). */
+static void begin_problem(struct peri_buf *body, unsigned status, const char *detail)
+{
+    const char *title = peri_status_text(status);
+    peri_buf_add_lit(body, "{\"type\":\"about:blank\",\"title\":");
+    peri_json_add_string(body, title, strlen(title));
+    peri_buf_addf(body, ",\"status\":%u", status);
+    if (strcmp(detail, title) == 0)
+        return;
+    peri_buf_add_lit(body, ",\"detail\":");
+    peri_json_add_string(body, detail, strlen(detail));
 }
 
 static void send_detail(struct peri_exchange *exchange, unsigned status, const char *detail,
                         const char *lines)
 {
     struct peri_buf body = {0};
-    peri_buf_add_lit(&body, "{\"detail\":");
-    peri_json_add_string(&body, detail, strlen(detail));
+    struct peri_answer answer = {
+        .status = status, .type = JSON_TYPE, .type_len = sizeof(JSON_TYPE) - 1, .lines = lines};
+    if (error_style(exchange).problem) {
+        answer.type = PROBLEM_TYPE;
+        answer.type_len = sizeof(PROBLEM_TYPE) - 1;
+        begin_problem(&body, status, detail);
+    } else {
+        peri_buf_add_lit(&body, "{\"detail\":");
+        peri_json_add_string(&body, detail, strlen(detail));
+    }
     peri_buf_add_byte(&body, '}');
-    peri_answer_send(NULL, exchange,
-                     &(struct peri_answer){.status = status,
-                                           .type = JSON_TYPE,
-                                           .type_len = sizeof(JSON_TYPE) - 1,
-                                           .lines = lines,
-                                           .body = body.data,
-                                           .body_len = body.len});
+    answer.body = body.data;
+    answer.body_len = body.len;
+    peri_answer_send(NULL, exchange, &answer);
     peri_buf_deinit(&body);
 }
 
@@ -161,6 +187,10 @@ void peri_answer_fail(struct peri_exchange *exchange)
         return;
     if (exchange->status != 0) {
         exchange->failed = true;
+        return;
+    }
+    if (error_style(exchange).problem) {
+        peri_answer_detail(exchange, 500, NULL);
         return;
     }
     peri_answer_send(NULL, exchange,
@@ -205,8 +235,40 @@ static void answer_json(lua_State *L, struct peri_exchange *exchange, int index,
     peri_buf_reset(body, SCRATCH_KEPT);
 }
 
+/* The 422 as problem details: the list of errors as an extension member. */
+static void send_invalid_problem(struct peri_exchange *exchange, bool with_errors)
+{
+    struct peri_buf body = {0};
+    begin_problem(&body, 422, "The request is not as declared.");
+    if (with_errors) {
+        static const char detail[] = "{\"detail\":";
+        size_t len = 0;
+        const char *errors = peri_result_errors(exchange->loop->result, &len);
+        peri_buf_add_lit(&body, ",\"errors\":");
+        peri_buf_add(&body, errors + sizeof(detail) - 1, len - sizeof(detail)); /* the list alone */
+    }
+    peri_buf_add_byte(&body, '}');
+    peri_answer_send(NULL, exchange,
+                     &(struct peri_answer){.status = 422,
+                                           .type = PROBLEM_TYPE,
+                                           .type_len = sizeof(PROBLEM_TYPE) - 1,
+                                           .body = body.data,
+                                           .body_len = body.len});
+    peri_buf_deinit(&body);
+}
+
 void peri_answer_invalid(struct peri_exchange *exchange)
 {
+    struct peri_error_style style = error_style(exchange);
+    bool with_errors = style.validation != PERI_DETAIL_NONE;
+    if (style.problem) {
+        send_invalid_problem(exchange, with_errors);
+        return;
+    }
+    if (!with_errors) {
+        peri_answer_detail(exchange, 422, NULL);
+        return;
+    }
     struct peri_answer answer = {
         .status = 422,
         .type = JSON_TYPE,

@@ -55,6 +55,23 @@ static bool takes_argument(lua_State *L, int reference)
     return info.nparams > 0 || info.isvararg;
 }
 
+/* The fields `problem` and `validation_detail` of the table on top. */
+static struct peri_error_style error_style(lua_State *L)
+{
+    struct peri_error_style style = {0};
+    lua_getfield(L, -1, "problem");
+    style.problem = lua_toboolean(L, -1);
+    if (lua_getfield(L, -2, "validation_detail") == LUA_TSTRING) {
+        const char *detail = lua_tostring(L, -1);
+        if (strcmp(detail, "codes") == 0)
+            style.validation = PERI_DETAIL_CODES;
+        else if (strcmp(detail, "none") == 0)
+            style.validation = PERI_DETAIL_NONE;
+    }
+    lua_pop(L, 2);
+    return style;
+}
+
 /* Raises for a key of the table on top that is no limit. */
 static void check_limit_names(lua_State *L)
 {
@@ -98,6 +115,12 @@ static void read_limits(lua_State *L, struct peri_app *app, const struct peri_co
         }
     }
     lua_pop(L, 1);
+    app->form_limits = peri_form_usual_limits;
+    app->form_limits.max_files = (unsigned) app->limits.max_form_files;
+    app->form_limits.max_fields = (unsigned) app->limits.max_form_fields;
+    app->form_limits.max_field_bytes = (size_t) app->limits.max_form_field_bytes;
+    if (app->form_limits.max_text_bytes < app->form_limits.max_field_bytes)
+        app->form_limits.max_text_bytes = app->form_limits.max_field_bytes;
 }
 
 /* Reads the operation on top of the stack. */
@@ -106,6 +129,7 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
     operation->path = text_field(L, "path");
     operation->source = text_field(L, "source");
     operation->status = (uint16_t) integer_field(L, "status", 200);
+    operation->errors = error_style(L);
     operation->max_body_bytes =
         (uint64_t) integer_field(L, "max_body_bytes", (lua_Integer) app->limits.max_body_bytes);
     operation->handler = function_field(L, "handler");
@@ -152,6 +176,7 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->router = peri_router_new();
     read_limits(L, app, config);
     app->title = text_field(L, "title");
+    app->errors = error_style(L);
     app->fallback = function_field(L, "fallback");
     app->start = function_field(L, "start");
     app->stop = function_field(L, "stop");

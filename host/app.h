@@ -5,11 +5,24 @@
 
 #include "buf.h"
 #include "config.h"
+#include "form.h"
 #include "router.h"
 #include "schema.h"
 
 #include <lua.h>
 #include <stdbool.h>
+
+/* What the answers look like that C gives by itself. */
+enum peri_error_detail {
+    PERI_DETAIL_FULL,
+    PERI_DETAIL_CODES, /* of refused input: what went wrong where, and no more */
+    PERI_DETAIL_NONE,
+};
+
+struct peri_error_style {
+    bool problem; /* RFC 9457's problem details in place of {"detail": ...} */
+    enum peri_error_detail validation;
+};
 
 /* One path operation. */
 struct peri_operation {
@@ -22,6 +35,7 @@ struct peri_operation {
     int inputs_ref;
     int response_ref; /* LUA_NOREF: results are written as they are */
     uint64_t max_body_bytes;
+    struct peri_error_style errors;
     char *path;   /* as declared, for logs */
     char *source; /* file:line of the declaration; may be NULL */
 };
@@ -33,7 +47,9 @@ struct peri_app {
     int fallback; /* registry references, or LUA_NOREF: answers made by C pass through this one */
     int start;    /* called before the first request */
     int stop;     /* called after the last one */
-    struct peri_limits limits; /* defaults, the app's options, the flags: in this order */
+    struct peri_error_style errors;      /* where there is no operation */
+    struct peri_limits limits;           /* defaults, the app's options, the flags: in this order */
+    struct peri_form_limits form_limits; /* the same, as forms want them */
     char *title;
 };
 

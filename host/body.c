@@ -11,8 +11,7 @@
 uint64_t peri_body_max(const struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
-    return operation != NULL ? operation->max_body_bytes
-                             : exchange->vm->app.limits.max_body_bytes;
+    return operation != NULL ? operation->max_body_bytes : exchange->vm->app.limits.max_body_bytes;
 }
 
 /* Keeps a piece of the body: where it is, when it is the first and `stays` until the exchange has
@@ -96,7 +95,7 @@ int peri_body_expect(struct peri_exchange *exchange)
             peri_inflate_new(encoding, len, exchange->operation->max_body_bytes, &status);
     if (uses & PERI_USES_FORM) {
         const char *type = header_value(request, "content-type", &len);
-        exchange->form = peri_form_new(type, len, &peri_form_usual_limits);
+        exchange->form = peri_form_new(type, len, &exchange->vm->app.form_limits);
     }
     return status;
 }
@@ -150,8 +149,7 @@ static void read_on(struct peri_exchange *exchange)
         return;
     exchange->body_since = uv_now(&exchange->loop->uv);
     exchange->body_base = exchange->body_total;
-    peri_conn_set_read_due(conn,
-                           exchange->body_since + exchange->vm->app.limits.body_timeout_ms);
+    peri_conn_set_read_due(conn, exchange->body_since + exchange->vm->app.limits.body_timeout_ms);
     peri_conn_update_reading(conn);
 }
 

@@ -15,6 +15,9 @@ struct peri_limits {
     uint64_t max_body_bytes;
     uint64_t max_chunk_ext_bytes;
     uint64_t max_json_depth;
+    uint64_t max_form_files;
+    uint64_t max_form_fields;
+    uint64_t max_form_field_bytes;
     uint64_t max_connections; /* of the whole process; 0: as many as there are descriptors */
     uint64_t head_timeout_ms;
     uint64_t body_timeout_ms; /* without any byte of it */

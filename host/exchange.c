@@ -373,8 +373,11 @@ static bool validate(struct peri_exchange *exchange)
     sources.body_len = exchange->body_len;
     if (exchange->form != NULL)
         sources.form = peri_form_fields(exchange->form);
+    peri_result_set_codes(loop->result, operation->errors.validation == PERI_DETAIL_CODES &&
+                                            !operation->sees_invalid);
     switch (peri_inputs_validate(operation->inputs, &sources,
-                                 (unsigned) exchange->vm->app.limits.max_json_depth, loop->result)) {
+                                 (unsigned) exchange->vm->app.limits.max_json_depth,
+                                 loop->result)) {
     case PERI_VALID:
         return true;
     case PERI_INVALID:

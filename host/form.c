@@ -389,8 +389,13 @@ const char *peri_form_detail(const struct peri_form *form)
 static struct peri_field file_field(struct peri_upload *file)
 {
     const char *bytes = file->size <= UINT32_MAX ? peri_upload_bytes(file) : NULL;
-    return (struct peri_field){
-        .value = bytes, .value_len = bytes != NULL ? (size_t) file->size : 0, .file = file};
+    const struct peri_part_header *type = peri_upload_header(file, "content-type");
+    return (struct peri_field){.value = bytes,
+                               .value_len = bytes != NULL ? (size_t) file->size : 0,
+                               .file = file,
+                               .type = type != NULL ? type->value : NULL,
+                               .type_len = type != NULL ? type->value_len : 0,
+                               .size = file->size};
 }
 
 struct peri_fields peri_form_fields(struct peri_form *form)

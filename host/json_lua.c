@@ -331,6 +331,46 @@ static void push_member(lua_State *L, int table, int key)
     }
 }
 
+/* A member of the object that began at `start`: its name and value are at `key` and behind it. */
+static bool encode_further(struct encoder *encoder, size_t start, int key, unsigned depth)
+{
+    if (encoder->out->len > start + 1)
+        peri_buf_add_byte(encoder->out, ',');
+    if (!encode_key(encoder, key, false))
+        return false;
+    peri_buf_add_byte(encoder->out, ':');
+    return encode_value(encoder, key + 1, depth) || fail_at_key(encoder, key, depth);
+}
+
+/* The members of the object that began at `start` whose names are known in their order: those in
+ * the array at `extras`. */
+static bool encode_extras(struct encoder *encoder, int table, int extras, size_t start,
+                          unsigned depth)
+{
+    lua_State *L = encoder->L;
+    lua_Integer count = (lua_Integer) lua_rawlen(L, extras);
+    for (lua_Integer i = 1; i <= count; i++) {
+        int key = lua_gettop(L) + 1;
+        lua_rawgeti(L, extras, i);
+        lua_pushvalue(L, key);
+        if (lua_rawget(L, table) != LUA_TNIL && !encode_further(encoder, start, key, depth))
+            return false;
+        lua_settop(L, key - 1);
+    }
+    return true;
+}
+
+/* Whether the name at `key` is one of the array at `extras`; 0: there is none. */
+static bool is_extra(lua_State *L, int extras, int key)
+{
+    if (extras == 0)
+        return false;
+    lua_pushvalue(L, key);
+    bool known = lua_rawget(L, extras) != LUA_TNIL;
+    lua_pop(L, 1);
+    return known;
+}
+
 /* An object whose members stand in the array at `members`. */
 static bool encode_declared(struct encoder *encoder, int table, int members, unsigned depth)
 {
@@ -354,18 +394,15 @@ static bool encode_declared(struct encoder *encoder, int table, int members, uns
             return fail_at_key(encoder, key + 1, depth);
         lua_settop(L, key - 1);
     }
+    int extras = peri_json_push_extras(L, table) ? lua_gettop(L) : 0;
+    if (extras != 0 && !encode_extras(encoder, table, extras, start, depth))
+        return false;
     int key = lua_gettop(L) + 1;
     lua_pushnil(L);
     while (lua_next(L, table) != 0) {
-        if (!is_member(L, members, end, key)) {
-            if (encoder->out->len > start + 1)
-                peri_buf_add_byte(encoder->out, ',');
-            if (!encode_key(encoder, key, false))
-                return false;
-            peri_buf_add_byte(encoder->out, ':');
-            if (!encode_value(encoder, key + 1, depth))
-                return fail_at_key(encoder, key, depth);
-        }
+        if (!is_member(L, members, end, key) && !is_extra(L, extras, key) &&
+            !encode_further(encoder, start, key, depth))
+            return false;
         lua_settop(L, key);
     }
     peri_buf_add_byte(encoder->out, '}');
@@ -469,17 +506,29 @@ static enum kind kind_of(struct encoder *encoder, int index)
 }
 
 const char peri_json_members = 0;
+const char peri_json_extras = 0;
 
-/* Pushes the declared members of the table at `index` and returns true, or pushes nothing. */
-static bool push_members(lua_State *L, int index)
+/* Pushes the table that the metatable of the one at `index` holds under `key` and returns true, or
+ * pushes nothing. */
+static bool push_of_metatable(lua_State *L, int index, const void *key)
 {
     if (!lua_getmetatable(L, index))
         return false;
-    bool declared = lua_rawgetp(L, -1, &peri_json_members) == LUA_TTABLE;
+    bool declared = lua_rawgetp(L, -1, key) == LUA_TTABLE;
     lua_remove(L, -2);
     if (!declared)
         lua_pop(L, 1);
     return declared;
+}
+
+static bool push_members(lua_State *L, int index)
+{
+    return push_of_metatable(L, index, &peri_json_members);
+}
+
+bool peri_json_push_extras(lua_State *L, int index)
+{
+    return push_of_metatable(L, index, &peri_json_extras);
 }
 
 static bool encode_table(struct encoder *encoder, int table, unsigned depth, enum kind kind)

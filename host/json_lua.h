@@ -40,6 +40,14 @@ bool peri_json_is_object(lua_State *L, int index);
  * the table. Other string keys follow. */
 extern const char peri_json_members;
 
+/* Its metatable may also hold, under this address, the names of further members in their order:
+ * { name, name, ..., [name] = true }. They follow the declared ones where they are present, before
+ * all others. */
+extern const char peri_json_extras;
+
+/* Pushes those of the table at `index` and returns true, or pushes nothing. */
+bool peri_json_push_extras(lua_State *L, int index);
+
 /* Appends the JSON text of the value at `index`; nil is null. Tables are read raw, in the order of
  * next(). A marked one is what it is marked as. Of the others, those with the keys 1..n and n > 0
  * are arrays, those with string keys only, or none, are objects, and anything else is an error, as

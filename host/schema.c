@@ -129,6 +129,11 @@ void peri_result_close(struct peri_result *result)
     result->closed = result->error_count > 0;
 }
 
+void peri_result_set_codes(struct peri_result *result, bool codes)
+{
+    result->codes = codes;
+}
+
 const char *peri_result_errors(const struct peri_result *result, size_t *len)
 {
     *len = result->errors.len;

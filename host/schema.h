@@ -156,7 +156,10 @@ struct peri_field {
     size_t name_len;
     const char *value; /* a file part: its bytes when they are in memory, else NULL */
     size_t value_len;
-    void *file; /* a file part: the caller's own handle, given back by push_file; else NULL */
+    void *file;       /* a file part: the caller's own handle, given back by push_file; else NULL */
+    const char *type; /* a file part: the content type the client gives it; may be NULL */
+    size_t type_len;
+    uint64_t size; /* a file part: how many bytes it has, wherever they are */
 };
 
 struct peri_fields {
@@ -213,6 +216,9 @@ int peri_inputs_group(const struct peri_inputs *inputs, const char *as);
 /* How many of the collected errors belong to this group: a dependency whose own inputs failed is
  * skipped, while others still run (a refusal by security beats a 422). */
 unsigned peri_result_group_errors(const struct peri_result *result, int group);
+
+/* Whether errors that are found from now on say what is wrong where (type and loc), and no more. */
+void peri_result_set_codes(struct peri_result *result, bool codes);
 
 /* {"detail":[...]}, the answer FastAPI gives. Valid until the result is used again. */
 const char *peri_result_errors(const struct peri_result *result, size_t *len);

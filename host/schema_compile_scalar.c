@@ -169,6 +169,37 @@ static void compile_temporal(struct peri_compiler *c, int node, const struct per
     }
 }
 
+/* t.file({ max_bytes = 1 << 20, types = { "image/png", "text/plain" } }), and "image/" with a star
+ * for all images */
+static void compile_file(struct peri_compiler *c, int node, struct peri_type *type)
+{
+    type->file.has_max = peri_compile_get(c, node, "max_bytes") == LUA_TNUMBER;
+    type->file.max_bytes = type->file.has_max ? (uint64_t) lua_tointeger(c->L, -1) : 0;
+    lua_pop(c->L, 1);
+    if (peri_compile_get(c, node, "types") == LUA_TTABLE) {
+        uint32_t count = (uint32_t) lua_rawlen(c->L, -1);
+        struct peri_text *types = peri_compile_take(c, count * sizeof(*types));
+        struct peri_buf expected = {0};
+        for (uint32_t i = 0; i < count; i++) {
+            lua_rawgeti(c->L, -1, i + 1);
+            types[i] = peri_compile_keep_string(c, -1);
+            lua_pop(c->L, 1);
+            peri_buf_addf(&expected, "%s'%.*s'",
+                          i == 0           ? ""
+                          : i + 1 == count ? " or "
+                                           : ", ",
+                          (int) types[i].len, types[i].data);
+            if (types[i].data[types[i].len - 1] == '*')
+                types[i].len--;
+        }
+        type->file.types = types;
+        type->file.type_count = count;
+        type->file.expected = peri_compile_keep_text(c, &expected);
+        peri_buf_deinit(&expected);
+    }
+    lua_pop(c->L, 1);
+}
+
 static void compile_url(struct peri_compiler *c, int node, const struct peri_scope *scope,
                         struct peri_type *type)
 {
@@ -293,6 +324,9 @@ void peri_compile_scalar(struct peri_compiler *c, int node, const struct peri_sc
     case PERI_KIND_ENUM:
     case PERI_KIND_LITERAL:
         compile_constants(c, node, scope, type);
+        break;
+    case PERI_KIND_FILE:
+        compile_file(c, node, type);
         break;
     default: /* the others have no options of their own */
         break;

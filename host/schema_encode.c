@@ -640,26 +640,43 @@ static bool is_field(const struct peri_model *model, const char *name, size_t le
 
 static bool encode_plain_value(struct encoder *e, int index, const struct peri_loc *loc);
 
+/* The member whose name and value are at `key` and behind it, unless it is a field. */
+static bool encode_extra(struct encoder *e, struct subject *subject, struct filter filter, int key)
+{
+    lua_State *L = e->L;
+    struct peri_loc loc = loc_of_key(e, key, subject->loc);
+    bool keep = true;
+    if (loc.name == NULL || is_field(subject->model, loc.name, loc.len))
+        return true;
+    if (subject->model->extra == PERI_EXTRA_FORBID)
+        return fail_with(e, &loc, key + 1, PERI_ERROR_EXTRA_FORBIDDEN);
+    filter_named(filter, loc.name, loc.len, &keep);
+    if (!keep || (e->program->options.exclude_none && is_null(L, key + 1)))
+        return true;
+    write_key(e, subject, (struct peri_text){NULL, 0});
+    peri_json_add_string(e->out, loc.name, loc.len);
+    peri_buf_add_byte(e->out, ':');
+    return encode_plain_value(e, key + 1, &loc);
+}
+
+/* First the ones that a client sent, in its order, then those the app has put in. */
 static bool encode_extras(struct encoder *e, struct subject *subject, struct filter filter)
 {
     lua_State *L = e->L;
-    lua_pushnil(L);
-    for (int key = lua_gettop(L); lua_next(L, subject->index); lua_settop(L, key)) {
-        if (lua_type(L, key) != LUA_TSTRING)
-            continue;
-        struct peri_loc loc = loc_of_key(e, key, subject->loc);
-        bool keep = true;
-        if (is_field(subject->model, loc.name, loc.len))
-            continue;
-        if (subject->model->extra == PERI_EXTRA_FORBID)
-            return fail_with(e, &loc, key + 1, PERI_ERROR_EXTRA_FORBIDDEN);
-        filter_named(filter, loc.name, loc.len, &keep);
-        if (!keep || (e->program->options.exclude_none && is_null(L, key + 1)))
-            continue;
-        write_key(e, subject, (struct peri_text){NULL, 0});
-        peri_json_add_string(e->out, loc.name, loc.len);
-        peri_buf_add_byte(e->out, ':');
-        if (!encode_plain_value(e, key + 1, &loc))
+    int sent = peri_json_push_extras(L, subject->index) ? lua_gettop(L) : 0;
+    lua_Integer count = sent != 0 ? (lua_Integer) lua_rawlen(L, sent) : 0;
+    int key = lua_gettop(L) + 1;
+    for (lua_Integer i = 1; i <= count; i++, lua_settop(L, key - 1)) {
+        lua_rawgeti(L, sent, i);
+        lua_pushvalue(L, key);
+        if (lua_rawget(L, subject->index) != LUA_TNIL && !encode_extra(e, subject, filter, key))
+            return false;
+    }
+    for (lua_pushnil(L); lua_next(L, subject->index); lua_settop(L, key)) {
+        lua_pushvalue(L, key);
+        bool known = sent != 0 && lua_rawget(L, sent) != LUA_TNIL;
+        lua_settop(L, key + 1);
+        if (!known && !encode_extra(e, subject, filter, key))
             return false;
     }
     return true;

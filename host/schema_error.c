@@ -164,6 +164,10 @@ bool peri_fail(struct peri_run *run, const struct peri_loc *loc, const struct pe
     peri_buf_add_lit(out, "\",\"loc\":[");
     if (loc != NULL)
         print_loc(out, loc);
+    if (result->codes) {
+        peri_buf_add_lit(out, "]}");
+        return false;
+    }
     peri_buf_add_lit(out, "],\"msg\":");
     const char *message = message_of(run->mode, error);
     if (count == 0)

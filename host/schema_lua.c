@@ -372,6 +372,7 @@ static void convert_top(struct peri_push *push, const struct peri_pending *pendi
     result->error_count = push->result->error_count;
     push->result->errors = (struct peri_buf){0};
     result->push_file = push->result->push_file;
+    result->codes = push->result->codes;
     struct peri_run run = {.result = result, .mode = push->mode, .budget = 10000 + 64 * node->skip};
     struct peri_push inner = *push;
     inner.result = result;
@@ -563,6 +564,15 @@ static void push_cached_metatable(struct peri_push *push, const struct peri_mode
     lua_remove(L, -2);
 }
 
+/* set[name] = true */
+static void add_name(lua_State *L, int set, int name)
+{
+    set = lua_absindex(L, set);
+    lua_pushvalue(L, name);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, set);
+}
+
 /* Extra fields and those beyond the 64th belong to this value alone. */
 static void push_own_metatable(struct peri_push *push, const struct peri_model *model,
                                uint64_t mask, const struct peri_value *values)
@@ -579,12 +589,23 @@ static void push_own_metatable(struct peri_push *push, const struct peri_model *
         at = push->result->values +
              peri_value_end(push->result, (uint32_t) (at - push->result->values));
     }
+    lua_createtable(L, (int) values->count, (int) values->count); /* the extra names in order */
+    lua_Integer used = 0;
     for (uint32_t i = 0; i < values->count; i++, at += 2) {
         lua_pushlstring(L, at->string, at->count);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, -3);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TNIL) {
+            lua_pushvalue(L, -2);
+            lua_rawseti(L, -4, ++used);
+            add_name(L, -3, -2);
+            add_name(L, -4, -2);
+        }
+        lua_pop(L, 2);
     }
+    lua_insert(L, -2);
     push_model_metatable(push, model);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, &peri_json_extras);
 }
 
 static const struct peri_value *push_model(struct peri_push *push, const struct peri_value *at)

@@ -244,6 +244,13 @@ struct peri_type {
             const struct peri_case *cases;
             uint32_t count;
         } tagged;
+        struct {
+            uint64_t max_bytes;
+            bool has_max;
+            const struct peri_text *types; /* "image/png", or "image/" for all of them */
+            uint32_t type_count;
+            struct peri_text expected;
+        } file;
         const struct peri_type *target;
     };
 };
@@ -396,6 +403,8 @@ struct peri_loc {
       "Input should be a valid number, unable to parse string as a number")                        \
     X(BYTES_TYPE, "bytes_type", "Input should be a valid bytes")                                   \
     X(BYTES_SHORT, "bytes_too_short", "Data should have at least {min_length} byte{s}")            \
+    X(FILE_LARGE, "file_too_large", "File should have at most {max_bytes} byte{s}")                \
+    X(FILE_TYPE, "file_type", "File should be of type {expected}")                                 \
     X(BYTES_LONG, "bytes_too_long", "Data should have at most {max_length} byte{s}")               \
     X(BYTES_ENCODING, "bytes_invalid_encoding",                                                    \
       "Data should be valid {encoding}: {encoding_error}")                                         \
@@ -485,6 +494,7 @@ struct peri_result {
     struct peri_json_doc error_doc; /* the same parsed, for Lua */
     uint32_t error_count;
     bool closed; /* the text of the errors has its end */
+    bool codes;  /* errors have type and loc only */
     struct peri_group_result *groups;
     uint32_t group_count;
     uint32_t group_cap;

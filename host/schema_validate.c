@@ -1,6 +1,8 @@
 /* A tape and a type in, values or errors out: the way to each kind, and what all kinds share. */
 #include "schema_site.h"
 
+#include <strings.h>
+
 bool peri_put_copy(const struct peri_site *site, const struct peri_buf *text)
 {
     char *copy = peri_arena_take(&site->run->result->arena, text->len + 1);
@@ -75,10 +77,34 @@ static const char *python_class(const struct peri_json_node *node)
     }
 }
 
+/* Whether what the client calls the file, without parameters, is one of the declared types. */
+static bool file_type_fits(const struct peri_type *type, const struct peri_field *field)
+{
+    size_t len = 0;
+    while (len < field->type_len && field->type[len] != ';' && field->type[len] != ' ')
+        len++;
+    for (uint32_t i = 0; i < type->file.type_count; i++) {
+        const struct peri_text *wanted = &type->file.types[i];
+        bool prefix = wanted->data[wanted->len - 1] == '/';
+        if ((prefix ? len > wanted->len : len == wanted->len) &&
+            strncasecmp(field->type, wanted->data, wanted->len) == 0)
+            return true;
+    }
+    return type->file.type_count == 0;
+}
+
 static bool validate_file(const struct peri_site *site)
 {
+    const struct peri_type *type = site->type;
     if (site->node->type == PERI_TAPE_FILE) {
-        peri_put(site, PERI_VALUE_FILE)->field = (const struct peri_field *) site->node->string;
+        const struct peri_field *field = (const struct peri_field *) site->node->string;
+        if (type->file.has_max && field->size > type->file.max_bytes)
+            return peri_refuse_integer(site, PERI_ERROR_FILE_LARGE, "max_bytes",
+                                       (int64_t) type->file.max_bytes);
+        if (!file_type_fits(type, field))
+            return peri_fail_text(site->run, site->loc, site->node, PERI_ERROR_FILE_TYPE,
+                                  "expected", type->file.expected);
+        peri_put(site, PERI_VALUE_FILE)->field = field;
         return true;
     }
     const char *class = python_class(site->node);

@@ -333,7 +333,8 @@ static void push_body_method(lua_State *L, struct peri_exchange *exchange)
     lua_pushcfunction(L, request_body);
 }
 
-/* Raises the 422 that FastAPI gives to a body that is no JSON. */
+/* Raises what FastAPI answers to a declared body that is no JSON: the 422, an error of validation,
+ * or the 400 for one that is no text. */
 static int raise_no_json(lua_State *L, const struct peri_json_error *error)
 {
     lua_createtable(L, 0, 2);
@@ -341,29 +342,20 @@ static int raise_no_json(lua_State *L, const struct peri_json_error *error)
     lua_setfield(L, -2, "status");
     if (error->unreadable) {
         lua_pushliteral(L, "There was an error parsing the body");
+        lua_setfield(L, -2, "detail");
+        luaL_getmetatable(L, "perigee.HttpError");
     } else {
-        lua_createtable(L, 1, 0);
-        lua_createtable(L, 0, 5);
-        lua_pushliteral(L, "json_invalid");
-        lua_setfield(L, -2, "type");
-        lua_createtable(L, 2, 0);
-        lua_pushliteral(L, "body");
-        lua_rawseti(L, -2, 1);
-        lua_pushinteger(L, (lua_Integer) error->character);
-        lua_rawseti(L, -2, 2);
-        lua_setfield(L, -2, "loc");
-        lua_pushliteral(L, "JSON decode error");
-        lua_setfield(L, -2, "msg");
-        lua_newtable(L);
-        lua_setfield(L, -2, "input");
-        lua_createtable(L, 0, 1);
-        lua_pushstring(L, error->message);
-        lua_setfield(L, -2, "error");
-        lua_setfield(L, -2, "ctx");
-        lua_rawseti(L, -2, 1);
+        struct peri_buf body = {0};
+        peri_buf_addf(&body, "{\"detail\":[{\"type\":\"json_invalid\",\"loc\":[\"body\",%llu],",
+                      (unsigned long long) error->character);
+        peri_buf_add_lit(&body, "\"msg\":\"JSON decode error\",\"input\":{},\"ctx\":{\"error\":");
+        peri_json_add_string(&body, error->message, strlen(error->message));
+        peri_buf_add_lit(&body, "}}]}");
+        lua_pushlstring(L, body.data, body.len);
+        peri_buf_deinit(&body);
+        lua_setfield(L, -2, "body");
+        luaL_getmetatable(L, "perigee.ValidationError");
     }
-    lua_setfield(L, -2, "detail");
-    luaL_getmetatable(L, "perigee.HttpError");
     lua_setmetatable(L, -2);
     return lua_error(L);
 }

@@ -58,13 +58,26 @@ local function problem_answer(err, validation_detail)
   })
 end
 
---- A function that answers HTTP errors and refused input.
+local function detail_failure()
+  return response.text("Internal Server Error", { status = 500 })
+end
+
+local function problem_failure()
+  return problem_answer({ status = 500 })
+end
+
+--- A function that answers HTTP errors and refused input, and any other error (nil) with a 500.
 ---@param config table what the app was made with
 ---@return fun(err: any): perigee.Response
 function M.answerer(config)
-  local answer = config.errors == "problem" and problem_answer or detail_answer
+  local is_problem = config.errors == "problem"
+  local answer = is_problem and problem_answer or detail_answer
+  local failure = is_problem and problem_failure or detail_failure
   local validation_detail = config.validation_detail or "full"
   return function(err)
+    if err == nil then
+      return failure()
+    end
     return answer(err, validation_detail)
   end
 end

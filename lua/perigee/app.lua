@@ -10,6 +10,7 @@ local host = require("perigee.host")
 local inputs = require("perigee.inputs")
 local openapi = require("perigee.openapi")
 local ordered = require("perigee.ordered")
+local response_of = require("perigee.response")
 local router = require("perigee.router")
 local source = require("perigee.source")
 local url = require("perigee.url")
@@ -286,6 +287,26 @@ local function compile(operation, fn, ...)
   return result
 end
 
+-- Whether Lua must see requests whose inputs are not valid: middleware sees every answer, a handler for
+-- validation errors answers them, and dependencies that are called for each request run, and refuse,
+-- before anything is said of the inputs. The host answers all others by itself.
+local function sees_invalid(operation, plan)
+  if #operation.middlewares > 0 then
+    return true
+  end
+  for _, handlers in ipairs(operation.error_handlers) do
+    if handlers.validation or handlers[422] then
+      return true
+    end
+  end
+  for _, step in ipairs(plan.steps) do
+    if step.dependency.scope ~= "app" then
+      return true
+    end
+  end
+  return false
+end
+
 -- One operation as the host takes it. A handler with nothing around it is the app's own function: the
 -- way of most requests has nothing of ours on it.
 local function build_operation(self, operation, singletons)
@@ -304,6 +325,7 @@ local function build_operation(self, operation, singletons)
     error(operation.source .. ": " .. operation.what .. ": " .. hint, 0)
   end
   local plan = dependency.plan(operation.deps, input_groups(operation), self.overrides)
+  inputs.check(plan.groups)
   check_bodies(operation, plan.groups)
 
   local strict = operation.strict
@@ -324,11 +346,15 @@ local function build_operation(self, operation, singletons)
   end
 
   local handler = operation.handler
+  if operation.produces and not openapi.is_json(operation.produces) then
+    handler = response_of.texts(handler, operation.produces, operation.status)
+  end
   local resolves = #plan.steps > 0
+  local sees = declared ~= nil and sees_invalid(operation, plan)
   local wrapped = #operation.middlewares > 0
     or #operation.error_handlers > 0
     or answers.differ(self.config)
-  if resolves or (wrapped and declared) then
+  if resolves or sees then
     handler = dependency.resolving(plan, handler, singletons)
   end
   if wrapped or plan.lingers then
@@ -349,7 +375,9 @@ local function build_operation(self, operation, singletons)
     status = operation.status,
     inputs = declared,
     response = response,
-    sees_invalid = declared ~= nil and (resolves or wrapped),
+    sees_invalid = sees,
+    problem = self.config.errors == "problem",
+    validation_detail = self.config.validation_detail,
     source = operation.source,
     timeout_ms = operation.timeout_ms,
     max_body_bytes = operation.max_body_bytes,
@@ -463,6 +491,8 @@ function App:build()
   source.forget()
   return {
     title = self.config.title or "Perigee",
+    problem = self.config.errors == "problem",
+    validation_detail = self.config.validation_detail,
     limits = self.config.limits,
     operations = operations,
     fallback = make_fallback(self),

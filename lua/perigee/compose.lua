@@ -65,13 +65,14 @@ local function plain_answer(req, err, answer)
     return answer(err)
   end
   host.log.failure(req, err.traceback)
-  return response.text("Internal Server Error", { status = 500 })
+  return answer(nil)
 end
 
 --- What becomes of errors.
 ---@class perigee.Failing
 ---@field handlers table[] tables of error handlers by class, status or "validation", innermost first
----@field answer fun(err: any): perigee.Response for HTTP errors and refused input that nobody handles
+---@field answer fun(err: any): perigee.Response for HTTP errors and refused input that nobody handles, and
+--- for nil: any other error
 
 --- Makes a handler whose outcome is a response in every case: results are wrapped, errors are handled
 --- by the innermost fitting error handler, and what nobody handles becomes the usual answer. Only

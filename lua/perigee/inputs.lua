@@ -38,8 +38,9 @@ local SOURCES = {
   { key = "form", source = "form" },
 }
 
-local CONTAINERS =
-  { model = true, object = true, map = true, tagged = true, file = true, any = true }
+local CONTAINERS = { model = true, object = true, map = true, tagged = true, file = true }
+
+local LISTS = { array = true, set = true, tuple = true }
 
 local function target_of(node)
   while node.kind == "ref" do
@@ -48,16 +49,9 @@ local function target_of(node)
   return node
 end
 
--- A parameter is text; what has fields of its own cannot be one (a list of texts can).
-local function check_parameter(what, field)
-  if field.type.kind ~= "any" and CONTAINERS[field.type.kind] then
-    errors.raise("%s: '%s' cannot be a t.%s, which is no text", what, field.name, field.type.kind)
-  end
-end
-
 local function read_group(what, key, source, declared)
   what = what .. ": " .. key
-  local group = { source = source, as = key }
+  local group = { source = source, as = key, what = what, at = (errors.caller()) }
   if node_of.is_type(declared) then
     local kind = target_of(declared).kind
     if source ~= "body" and kind ~= "model" and kind ~= "object" then
@@ -67,11 +61,6 @@ local function read_group(what, key, source, declared)
     return group
   end
   group.fields = model.read_fields(what, declared)
-  if source ~= "body" and source ~= "form" then
-    for _, field in ipairs(group.fields) do
-      check_parameter(what, field)
-    end
-  end
   return #group.fields > 0 and group or nil
 end
 
@@ -173,26 +162,111 @@ end
 
 --- Whether a type is, or contains, an uploaded file.
 ---@param node perigee.Type
+---@param seen? table<perigee.Type, true> what is being looked at: types may contain themselves
 ---@return boolean
-function M.has_file(node)
-  node = target_of(node)
+function M.has_file(node, seen)
+  node, seen = target_of(node), seen or {}
   if node.kind == "file" then
     return true
+  elseif seen[node] then
+    return false
   end
-  if node.item then
-    return M.has_file(node.item)
+  seen[node] = true
+  for _, part in ipairs({ node.item, node.value, node.rest }) do
+    if M.has_file(part, seen) then
+      return true
+    end
   end
-  for _, member in ipairs(node.members or {}) do
-    if M.has_file(member) then
+  for _, member in ipairs(node.items or node.members or {}) do
+    if M.has_file(member, seen) then
       return true
     end
   end
   for _, field in ipairs(node.fields or {}) do
-    if field.file or M.has_file(field.type) then
+    if field.file or M.has_file(field.type, seen) then
       return true
     end
   end
   return false
+end
+
+-- The kind of what in `node` is no text, and whether it is inside; lists may hold texts, and unions both.
+local function misfit(node, in_list)
+  node = target_of(node)
+  if CONTAINERS[node.kind] or (LISTS[node.kind] and in_list) then
+    return node.kind
+  end
+  local parts = table.pack(node.item, node.rest)
+  for _, list in ipairs({ node.items or {}, node.members or {} }) do
+    table.move(list, 1, #list, #parts + 1, parts)
+  end
+  for _, part in ipairs(parts) do
+    local kind = misfit(part, in_list or LISTS[node.kind])
+    if kind then
+      return kind, true
+    end
+  end
+end
+
+-- A parameter is text; what has fields of its own cannot be one (a list of texts can).
+local function check_parameter(field)
+  local kind, is_inside = misfit(field.type)
+  if kind and not is_inside then
+    return ("'%s' cannot be a t.%s, which is no text"):format(field.name, kind)
+  elseif kind then
+    local format = "'%s' cannot hold a t.%s, which is no text: declare it in the body"
+    return format:format(field.name, kind)
+  end
+end
+
+local function check_no_file(field)
+  if M.has_file(field.type) then
+    return ("'%s' is a file, which comes in a form: files = { %s = t.file }"):format(
+      field.name,
+      field.name
+    )
+  end
+end
+
+local FILES = { file = true, bytes = true, any = true, null = true }
+
+-- What is declared under `files` is a file, its bytes, or a list of them.
+local function check_file(field)
+  if not field.file then
+    return nil
+  end
+  local node = target_of(field.type)
+  while LISTS[node.kind] and node.item do
+    node = target_of(node.item)
+  end
+  for _, member in ipairs(node.members or { node }) do
+    local kind = target_of(member).kind
+    if not FILES[kind] then
+      local format = "'%s' must be a t.file, t.bytes or t.array of them, not a t.%s (what is no "
+        .. "file is declared under form)"
+      return format:format(field.name, kind)
+    end
+  end
+end
+
+local CHECKS = { body = check_no_file, form = check_file }
+
+--- Raises for inputs that no request can bring. Called when the app is built: what a t.ref stands for
+--- may not be there before.
+---@param groups perigee.InputGroup[]
+function M.check(groups)
+  for _, group in ipairs(groups) do
+    local fields = group.fields or target_of(group.model).fields
+    if not fields then -- a body of one value
+      fields = { { name = "body", type = group.model } }
+    end
+    for _, field in ipairs(fields) do
+      local message = (CHECKS[group.source] or check_parameter)(field)
+      if message then
+        error(("%s: %s: %s"):format(group.at, group.what, message), 0)
+      end
+    end
+  end
 end
 
 return M

@@ -215,7 +215,10 @@ function Writer:request_body(operation, collected)
   })
 end
 
-local function is_json(content_type)
+--- Whether values of this content type are JSON.
+---@param content_type string
+---@return boolean
+function M.is_json(content_type)
   return content_type == "application/json" or content_type:find("^application/[^;]*%+json") ~= nil
 end
 
@@ -244,7 +247,7 @@ function Writer:responses(operation)
   responses[key] = success
   if operation.produces and not status_names.has_no_body(operation.status) then
     local schema = json_schema.Schema({})
-    if not is_json(operation.produces) then
+    if not M.is_json(operation.produces) then
       schema.type = "string"
     elseif operation.response then
       schema = self.schemas:titled(operation.response, "output", "Response_" .. operation.unique_id)

@@ -16,6 +16,7 @@ local json = require("perigee.json")
 ---@field schema? userdata the compiled type that guides the encoding of `json`
 ---@field stream? fun(out: perigee.Out)
 ---@field tasks? function[] what the host runs once the answer is sent
+---@field is_plain? boolean it stands for a plain result, so `req.response.status` is its status
 local Response = {}
 host.response.metatable.__index = Response
 
@@ -141,6 +142,32 @@ function M.of(value, status, schema)
   return setmetatable(fields, host.response.metatable)
 end
 
+--- Makes a handler's plain results texts of this content type, as FastAPI's response classes do: a
+--- string is sent as it is, nil as nothing.
+---@param handler perigee.Handler
+---@param content_type string
+---@param status integer
+---@return perigee.Handler
+function M.texts(handler, content_type, status)
+  if content_type:find("^text/") and not content_type:find("charset", 1, true) then
+    content_type = content_type .. "; charset=utf-8"
+  end
+  return function(req)
+    local value = handler(req)
+    if M.is_response(value) then
+      return value
+    elseif value ~= nil and value ~= json.null and type(value) ~= "string" then
+      local format = "the operation produces %s: its result must be a string, not a %s"
+      error(format:format(content_type, type(value)), 0)
+    end
+    local body = type(value) == "string" and value or ""
+    return setmetatable(
+      { status = status, body = body, content_type = content_type, is_plain = true },
+      host.response.metatable
+    )
+  end
+end
+
 --- What `req.response` is: the part of a response that can be filled in while the result itself is a
 --- plain value, by the handler or by a dependency.
 ---@return perigee.Response
@@ -161,6 +188,9 @@ end
 function M.merge(value, extra, status, schema)
   local made = M.of(value, extra and extra.status or status, schema)
   if extra then
+    if made.is_plain then
+      made.status = extra.status or made.status
+    end
     made.headers = append(made.headers, extra.headers)
     made.content_type = made.content_type or extra.content_type
     made.tasks = append(append(made.tasks, extra.tasks), extra.cleanups)

@@ -50,15 +50,88 @@ test("problem details have type, title and status", function(t)
   t:eq(answer(errors.validation_error(BODY), config).body:find("errors"), nil)
 end)
 
+test("an error that is no answer is a 500 in the app's own style", function(t)
+  local app = perigee.app({ errors = "problem", openapi_url = false })
+  app:get("/", function()
+    error("secret")
+  end)
+  local answer_of_handler = app:build().operations[1].handler({})
+  t:eq(answer_of_handler.content_type, "application/problem+json")
+  t:eq(
+    answer_of_handler.body,
+    '{"type":"about:blank","title":"Internal Server Error","status":500}'
+  )
+  t:eq(answers.answerer({})(nil).body, "Internal Server Error")
+end)
+
+test("invalid input enters Lua only where Lua must see it", function(t)
+  local function sees(declare)
+    local app = perigee.app({ openapi_url = false })
+    local options = { query = { q = t_.integer } }
+    declare(app, options)
+    app:get("/", options, function() end)
+    return app:build().operations[1].sees_invalid
+  end
+  local function handler() end
+  local App = perigee.dependency({ scope = "app", open = function() end })
+  local cases = {
+    { false, function() end },
+    {
+      false,
+      function(app)
+        app:on_error(404, handler)
+      end,
+    },
+    {
+      false,
+      function(app)
+        app:on_error({}, handler)
+      end,
+    },
+    {
+      false,
+      function(_, options)
+        options.deps = { pool = App }
+      end,
+    },
+    {
+      true,
+      function(app)
+        app:on_error(422, handler)
+      end,
+    },
+    {
+      true,
+      function(app)
+        app:on_error("validation", handler)
+      end,
+    },
+    {
+      true,
+      function(app)
+        app:use(handler)
+      end,
+    },
+    {
+      true,
+      function(_, options)
+        options.deps = { user = handler }
+      end,
+    },
+  }
+  for i, case in ipairs(cases) do
+    t:eq({ i, sees(case[2]) }, { i, case[1] })
+  end
+end)
+
 test("an app with problem details answers and documents them everywhere", function(t)
   local app = perigee.app({ errors = "problem", openapi_url = false })
   app:get("/", { query = { q = t_.string } }, function()
     error(perigee.http_error(404))
   end)
   local built = app:build()
-  t:eq(built.operations[1].sees_invalid, true)
+  t:eq({ built.operations[1].sees_invalid, built.operations[1].problem }, { false, true })
   t:eq(built.operations[1].handler({}).content_type, "application/problem+json")
-  t:eq(built.operations[1].handler({}, BODY).status, 422)
   local answer_of_host = perigee.json({ detail = "Method Not Allowed" }, {
     status = 405,
     headers = { Allow = "GET" },

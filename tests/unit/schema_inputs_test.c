@@ -553,9 +553,9 @@ static void file_parts_are_pushed_apart_from_form_fields(void **state)
     (void) state;
     char upload[] = "the upload";
     struct peri_field parts[] = {
-        {"note", 4, "hi", 2, NULL},
-        {"doc", 3, NULL, 0, upload},
-        {"raw", 3, "\0\1", 2, upload},
+        {.name = "note", .name_len = 4, .value = "hi", .value_len = 2},
+        {.name = "doc", .name_len = 3, .file = upload},
+        {.name = "raw", .name_len = 3, .value = "\0\1", .value_len = 2, .file = upload},
     };
     const struct peri_sources sources = {.form = {parts, COUNT(parts)}};
     lua_settop(L, 0);
@@ -570,7 +570,7 @@ static void file_parts_are_pushed_apart_from_form_fields(void **state)
     lua_setglobal(L, "got");
     run("assert(got.form.note == 'hi' and got.form.doc == nil)\n"
         "assert(got.files.doc == 'the upload' and got.files.raw == '\\0\\1')");
-    parts[1] = (struct peri_field){"doc", 3, "text", 4, NULL};
+    parts[1] = (struct peri_field){.name = "doc", .name_len = 3, .value = "text", .value_len = 4};
     assert_int_equal(peri_inputs_validate(inputs, &sources, 64, result), PERI_INVALID);
     size_t len = 0;
     static const char want[] = "{\"detail\":[{\"type\":\"value_error\",\"loc\":[\"body\",\"doc\"],"

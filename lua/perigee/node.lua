@@ -99,6 +99,7 @@ local OPTIONS = {
 }
 
 local EXTRA = { ignore = true, forbid = true, allow = true }
+local MOMENTS = { datetime = true, date = true, time = true, duration = true }
 local LISTS = { array = true, set = true, tuple = true }
 local ENCODINGS = { utf8 = true, base64 = true, hex = true }
 
@@ -149,6 +150,47 @@ local function check_bounds(what, node, least, most)
   end
 end
 
+-- The smallest and the greatest number that the bounds of a number allow, and whether they are allowed
+-- themselves. Those of times are texts, which the host compiles.
+local function limit(ge, gt, is_greater)
+  ge, gt = tonumber(ge), tonumber(gt)
+  if gt and (not ge or is_greater(gt, ge) or gt == ge) then
+    return gt, false
+  end
+  return ge, true
+end
+
+local function check_range(what, node)
+  local least, with_least = limit(node.ge, node.gt, function(a, b)
+    return a > b
+  end)
+  local most, with_most = limit(node.le, node.lt, function(a, b)
+    return a < b
+  end)
+  if not least or not most then
+    return
+  end
+  if node.kind == "integer" then -- integers between bounds that are none, or not allowed
+    least = with_least and math.ceil(least) or math.floor(least) + 1
+    most = with_most and math.floor(most) or math.ceil(most) - 1
+    with_least, with_most = true, true
+  end
+  if least > most or (least == most and not (with_least and with_most)) then
+    errors.raise("%s: no number is within gt, ge, lt and le: nothing would fit", what)
+  end
+end
+
+local function check_file(what, node)
+  if node.max_bytes and node.max_bytes < 0 then
+    errors.raise("%s: max_bytes must be 0 or more, not %d", what, node.max_bytes)
+  end
+  for i, name in ipairs(node.types or {}) do
+    if type(name) ~= "string" or not name:find("^[%w!#$&^_.+-]+/[%w!#$&^_.+*-]+$") then
+      errors.raise('%s: types[%d] must be a media type such as "image/png" or "image/*"', what, i)
+    end
+  end
+end
+
 --- Puts checked options on a node that nobody has seen yet.
 ---@param node perigee.Type
 ---@param given? table
@@ -187,6 +229,12 @@ function M.apply(node, given)
   end
   check_bounds(what, node, "min_length", "max_length")
   check_bounds(what, node, "min_items", "max_items")
+  if node.kind == "file" then
+    check_file(what, node)
+  end
+  if not MOMENTS[node.kind] then
+    check_range(what, node)
+  end
   return node
 end
 
@@ -199,7 +247,7 @@ function Type:__call(given)
     local function target()
       return model
     end
-    return M.apply(M.new("ref", { target = target }), given)
+    return M.apply(M.new("ref", { target = target, model = model }), given)
   end
   local copy = {}
   for key, value in pairs(self) do

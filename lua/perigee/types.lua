@@ -132,6 +132,40 @@ function M.union(members, given)
   return node_of.apply(node_of.new("union", { members = members }), given)
 end
 
+-- The field that tells the cases apart must be one of each of them: else its value would be lost. What a
+-- t.ref stands for may not be there yet.
+local function check_case(tag, name, node)
+  node = node.model or node
+  if node.kind ~= "model" and node.kind ~= "object" then
+    if node.kind ~= "ref" and node.kind ~= "tagged" then
+      errors.raise("t.tagged(%q): '%s' must be a model, not a t.%s", tag, name, node.kind)
+    end
+    return
+  end
+  for _, field in ipairs(node.fields) do
+    if (field.type.alias or field.name) == tag then
+      local values = field.type.values
+      for _, value in ipairs(values or {}) do
+        if value == name then
+          return
+        end
+      end
+      if not values then
+        return
+      end
+      errors.raise(
+        "t.tagged(%q): the field '%s' of %s never is '%s'",
+        tag,
+        tag,
+        node.name or "the object",
+        name
+      )
+    end
+  end
+  local hint = ("%s = t.literal(%q)"):format(tag, name)
+  errors.raise("t.tagged(%q): %s needs the field: %s", tag, node.name or ("'" .. name .. "'"), hint)
+end
+
 --- One of these models, as the field `tag` says.
 ---@param tag string
 ---@param cases table<string, perigee.Type>|table[]
@@ -145,9 +179,36 @@ function M.tagged(tag, cases, given)
   end
   local list = {}
   for i, field in ipairs(model.read_fields("t.tagged", cases)) do
+    check_case(tag, field.name, field.type)
     list[i] = { field.name, field.type }
   end
   return node_of.apply(node_of.new("tagged", { tag = tag, cases = list }), given)
+end
+
+-- The function of a reference with its result looked at, once: a type that is there by now, and that is
+-- not the reference again.
+local function checked_target(target, where)
+  local found, is_looking
+  return function()
+    if found then
+      return found
+    end
+    if is_looking then
+      error(where .. ": t.ref: it refers to itself: its function must return a type", 0)
+    end
+    is_looking = true
+    local node = target()
+    if not node_of.is_type(node) then
+      local format = "%s: t.ref: its function returned a %s, not a type (a local must be declared above "
+        .. "the function that returns it: local Node; Node = t.model(...))"
+      error(format:format(where, type(node)), 0)
+    end
+    if node.kind == "ref" then
+      node.target()
+    end
+    found = node
+    return node
+  end
 end
 
 --- A type that is defined later, for models that contain themselves.
@@ -158,6 +219,7 @@ function M.ref(target, given)
   if type(target) ~= "function" then
     errors.raise("t.ref: a function that returns the type is needed")
   end
+  target = checked_target(target, (errors.caller()))
   return node_of.apply(node_of.new("ref", { target = target }), given)
 end
 

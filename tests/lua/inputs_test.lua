@@ -57,7 +57,6 @@ test("what cannot be is refused", function(t)
     end)
   end
   mistake("either a body or a form", { body = t_.any, form = { a = t_.string } })
-  mistake("query: 'q' cannot be a t.map", { query = { q = t_.map(t_.string) } })
   mistake("params: a model or a table of types is needed, not a t.string", { params = t_.string })
   mistake("form is a model, so files must be fields of it", {
     form = t_.model("F", {}),
@@ -66,7 +65,38 @@ test("what cannot be is refused", function(t)
   mistake("field 'q': a type such as t.string is needed, not string", { query = { q = "string" } })
 end)
 
+test("inputs that no request can bring are refused", function(t)
+  local Item = t_.model("Item", { name = t_.string })
+  local Upload = t_.model("Upload", { data = t_.file })
+  local function mistake(part, options)
+    local err = t:raises("test: " .. part, function()
+      inputs.check(inputs.read("test", options))
+    end)
+    t:eq(err:find("^%S*inputs_test.lua:%d+: ") ~= nil, true)
+  end
+  mistake("query: 'q' cannot be a t.map", { query = { q = t_.map(t_.string) } })
+  mistake("query: 'a' cannot hold a t.model", { query = { a = t_.array(Item) } })
+  mistake("query: 'a' cannot hold a t.array", { query = { a = t_.array(t_.array(t_.string)) } })
+  mistake("headers: 'a' cannot hold a t.model", { headers = { a = t_.union({ t_.string, Item }) } })
+  mistake("query: 'a' cannot be a t.model", { query = t_.model("Q", { a = Item }) })
+  mistake("params: 'f' cannot be a t.file", { params = { f = t_.file } })
+  mistake("body: 'body' is a file, which comes in a form: files", { body = t_.file })
+  mistake("body: 'f' is a file", { body = { f = t_.file } })
+  mistake("body: 'data' is a file", { body = Upload })
+  mistake("files: 'f' must be a t.file", { files = { f = t_.string } })
+  inputs.check(inputs.read("test", {
+    query = { q = t_.any, list = t_.array(t_.union({ t_.integer, t_.string })) },
+    files = { a = t_.file, b = t_.array(t_.bytes), c = t_.file({ optional = true }) },
+    form = { note = t_.string },
+  }))
+end)
+
 test("files are found wherever they are", function(t)
   t:eq(inputs.has_file(t_.model("F", { list = t_.array(t_.file({ optional = true })) })), true)
   t:eq(inputs.has_file(t_.model("F", { name = t_.string })), false)
+  local Node
+  Node = t_.model("Node", { next = t_.ref(function()
+    return Node
+  end, { optional = true }) })
+  t:eq(inputs.has_file(Node), false)
 end)

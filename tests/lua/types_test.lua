@@ -79,9 +79,73 @@ test("models are made from models", function(t)
 end)
 
 test("cases of a tagged union keep their order", function(t)
-  local Dog, Cat = t_.model("Dog", {}), t_.model("Cat", {})
+  local Dog = t_.model("Dog", { kind = t_.literal("dog") })
+  local Cat = t_.model("Cat", { kind = t_.literal("cat") })
   local pet = t_.tagged("kind", { cat = Cat, dog = Dog })
   t:eq({ pet.cases[1][1], pet.cases[2][1] }, { "dog", "cat" })
+end)
+
+test("a tagged union needs its field in every case", function(t)
+  local Cat = t_.model("Cat", { kind = t_.literal("cat"), name = t_.string })
+  local Dog = t_.model("Dog", { name = t_.string })
+  t:raises(
+    'Dog needs the field: kind = t.literal("dog")',
+    t_.tagged,
+    "kind",
+    { cat = Cat, dog = Dog }
+  )
+  t:raises("'kind' of Cat never is 'dog'", t_.tagged, "kind", { dog = Cat })
+  t:raises("'dog' must be a model, not a t.string", t_.tagged, "kind", { dog = t_.string })
+  t_.tagged("pet", { cat = t_.model("Alias", { kind = t_.string({ alias = "pet" }) }) })
+  t_.tagged("kind", { cat = Cat({ description = "a reference" }), dog = t_.ref(function() end) })
+end)
+
+test("bounds that nothing fits are mistakes", function(t)
+  for _, given in ipairs({
+    { gt = 5, lt = 3 },
+    { gt = 5, le = 5 },
+    { gt = 5, lt = 6 },
+    { ge = 3, le = 2 },
+  }) do
+    t:raises("t.integer: no number is within gt, ge, lt and le", t_.integer, given)
+  end
+  t:raises("t.integer: no number", t_.integer, { gt = 1, ge = 0, lt = 1.5 })
+  t:raises("t.number: no number", t_.number, { gt = 1, lt = 1 })
+  t:raises("t.decimal: no number", t_.decimal, { ge = "1.5", le = "1.4" })
+  t_.number({ gt = 1, lt = 1.5 })
+  t_.integer({ ge = 5, le = 5, gt = 4 })
+  t_.integer({ gt = 5, lt = 7 })
+  t_.date({ ge = "2026-01-01", le = "2026-12-31" })
+end)
+
+test("a reference must come to a type", function(t)
+  local itself
+  itself = t_.ref(function()
+    return itself
+  end)
+  t:raises("t.ref: it refers to itself", itself.target)
+  local one, other
+  one = t_.ref(function()
+    return other
+  end)
+  other = t_.ref(function()
+    return one
+  end)
+  t:raises("t.ref: it refers to itself", other.target)
+  local err =
+    t:raises("t.ref: its function returned a nil, not a type", t_.ref(function() end).target)
+  t:eq(err:find("types_test.lua:%d+: ") ~= nil, true)
+  local Node
+  Node = t_.model("Node", { next = t_.ref(function()
+    return Node
+  end, { optional = true }) })
+  t:eq(Node.fields[1].type.target(), Node)
+end)
+
+test("what a file may be is checked", function(t)
+  t:raises('types[1] must be a media type such as "image/png"', t_.file, { types = { "png" } })
+  t:raises("max_bytes must be 0 or more", t_.file, { max_bytes = -1 })
+  t_.file({ max_bytes = 10, types = { "image/png", "image/*", "application/vnd.api+json" } })
 end)
 
 test("mistakes name the type and what would be right", function(t)

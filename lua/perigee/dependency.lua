@@ -388,7 +388,7 @@ end
 -- the place of the error it was given.
 local Opened = {}
 
-function Opened.__close(opened, err)
+local function close_all(opened, err)
   local last = err
   for i = #opened, 1, -1 do
     local ok, raised = pcall(opened[i].close, opened[i].value, last)
@@ -399,6 +399,14 @@ function Opened.__close(opened, err)
   if last ~= err then
     error(last, 0)
   end
+end
+Opened.__close = close_all
+
+-- What is closed behind the response, and the error that made the response, if one did.
+local Lingering = {}
+
+function Lingering.__close(lingering, err)
+  lingering.err = err
 end
 
 local function make_call(step, singletons)
@@ -471,12 +479,13 @@ function M.resolving(plan, handler, singletons)
     return resolve
   end
   return function(req, invalid, failed)
-    local kept = { lingering = setmetatable({}, Opened) }
+    local lingering <close> = setmetatable({}, Lingering)
+    local kept = { lingering = lingering }
     if plan.lingers then
       local pending = req.response
       pending.cleanups = pending.cleanups or {}
       table.insert(pending.cleanups, function()
-        local _ <close> = kept.lingering
+        close_all(lingering, lingering.err)
       end)
     end
     local opened <close> = setmetatable({}, Opened)

@@ -213,8 +213,8 @@ test("scope response closes after the answer, also after an error", function(t)
     open = function()
       return "value"
     end,
-    close = function(value)
-      log[#log + 1] = "closed " .. value
+    close = function(value, err)
+      log[#log + 1] = "closed " .. value .. " " .. (err and err.status or "well")
     end,
   })
   app:get("/", { deps = { v = lingering } }, function(req)
@@ -231,6 +231,7 @@ test("scope response closes after the answer, also after an error", function(t)
     answer.tasks[1]()
     t:eq(#log, i)
   end
+  t:eq(log, { "closed value well", "closed value 404" })
 end)
 
 test("scope app opens once at the start and closes at the stop", function(t)

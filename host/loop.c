@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #define LAST_WORDS_MS 50 /* a stopping loop reads what clients have just sent before it says no */
-#define CUT_MS 1000      /* cancelled tasks may clean up for so long */
+#define CUT_MS 1000      /* cancelled tasks must have ended by then */
+#define CLEANUP_MS 800   /* and may clean up for so long */
 
 static void end_if_empty(struct peri_loop *loop);
 
@@ -46,6 +47,7 @@ static void on_given_up(struct peri_timer *timer)
 static void cut(struct peri_loop *loop)
 {
     cut_conns(loop);
+    loop->vm->tasks.cleanup_ms = CLEANUP_MS;
     peri_tasks_cancel(&loop->vm->tasks, "the server stops");
     loop->grace.fire = on_given_up;
     peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + CUT_MS);

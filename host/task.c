@@ -1,5 +1,7 @@
 #include "task.h"
 
+#include "api/api.h"
+#include "locals.h"
 #include "vm.h"
 
 #include <lauxlib.h>
@@ -11,6 +13,17 @@
 #define POOL_LIMIT                                                                                 \
     1024 /* free coroutines kept; a burst beyond it is given back to the collector                 \
           */
+
+#define NEST_LIMIT 16 /* tasks that start inside of each other: each takes some of the C stack */
+
+/* Bounds the waits of what cleans up in a cancelled scope. */
+struct peri_grace {
+    struct peri_timer timer;
+    struct peri_timers *timers;
+    struct peri_task *task;
+    struct peri_scope *scope; /* the outermost one that is cleaned up */
+    bool over;
+};
 
 static const char CANCELLED_TYPE[] = "perigee.Cancelled";
 static const char WAIT[] = "wait"; /* its address marks a yield that is meant for the scheduler */
@@ -38,7 +51,7 @@ static void on_idle(uv_idle_t *idle)
 
 void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop)
 {
-    *tasks = (struct peri_tasks){.L = L, .loop = loop};
+    *tasks = (struct peri_tasks){.L = L, .loop = loop, .cleanup_ms = PERI_CLEANUP_MS};
     peri_list_init(&tasks->ready);
     peri_list_init(&tasks->parked);
     peri_list_init(&tasks->free);
@@ -117,6 +130,34 @@ static void release_anchor(lua_State *L, struct peri_task *task)
     task->anchored = false;
 }
 
+static void end_grace(struct peri_task *task)
+{
+    if (task->grace == NULL)
+        return;
+    peri_timer_stop(task->grace->timers, &task->grace->timer);
+    free(task->grace);
+    task->grace = NULL;
+}
+
+/* Gives the coroutine, whose stack is empty, back to the pool. */
+static void recycle(struct peri_task *task)
+{
+    struct peri_tasks *tasks = task->all;
+    peri_scope_close(&task->root);
+    if (task->has_locals)
+        peri_locals_drop(task);
+    if (tasks->free_count >= POOL_LIMIT) {
+        task_free(task);
+        return;
+    }
+    tasks->free_count++;
+    /* Last in, first out: the warm one is used again. */
+    task->link.next = tasks->free.next;
+    task->link.prev = &tasks->free;
+    tasks->free.next->prev = &task->link;
+    tasks->free.next = &task->link;
+}
+
 static void finish(struct peri_task *task, int status)
 {
     struct peri_tasks *tasks = task->all;
@@ -129,17 +170,9 @@ static void finish(struct peri_task *task, int status)
     if (task->anchored) /* its coroutine was closed, or the op never awaited */
         release_anchor(task->L, task);
     lua_settop(task->L, 0);
-    task->cancelled = NULL;
-    if (tasks->free_count < POOL_LIMIT) {
-        tasks->free_count++;
-        /* Last in, first out: the warm one is used again. */
-        task->link.next = tasks->free.next;
-        task->link.prev = &tasks->free;
-        tasks->free.next->prev = &task->link;
-        tasks->free.next = &task->link;
-    } else {
-        task_free(task);
-    }
+    end_grace(task);
+    peri_scope_abandon(&task->root);
+    recycle(task);
 }
 
 static void make_ready(struct peri_task *task)
@@ -158,10 +191,15 @@ static bool resume(struct peri_task *task, int arguments)
     struct peri_task *outer = tasks->current;
     int results = 0;
 
+    unsigned unyieldable = tasks->unyieldable;
+    tasks->unyieldable = 0; /* that of the outer task does not count in here */
     tasks->current = task;
     tasks->resumes++;
+    tasks->depth++;
     int status = lua_resume(task->L, tasks->L, arguments, &results);
+    tasks->depth--;
     tasks->current = outer;
+    tasks->unyieldable = unyieldable;
 
     if (status != LUA_YIELD) {
         finish(task, status);
@@ -175,20 +213,51 @@ static bool resume(struct peri_task *task, int arguments)
     return true;
 }
 
+struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *parent)
+{
+    struct peri_task *task = take(tasks);
+    if (task == NULL)
+        return NULL;
+    task->root.kind = PERI_SCOPE_TASK;
+    task->root.L = task->L;
+    peri_scope_open(&task->root, parent, task);
+    task->scope = &task->root;
+    task->unwinding = false;
+    task->has_locals = false;
+    return task;
+}
+
+void peri_task_drop(struct peri_task *task)
+{
+    lua_settop(task->L, 0);
+    recycle(task);
+}
+
+struct peri_task *peri_task_run(struct peri_task *task, void *owner,
+                                void (*ended)(struct peri_task *task, void *owner, bool failed))
+{
+    struct peri_tasks *tasks = task->all;
+    task->owner = owner;
+    task->ended = ended;
+    tasks->alive++;
+    if (tasks->depth >= NEST_LIMIT) {
+        make_ready(task);
+        return task;
+    }
+    return resume(task, lua_gettop(task->L) - 1) ? task : NULL;
+}
+
 struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, void *owner,
                                   void (*ended)(struct peri_task *task, void *owner, bool failed))
 {
-    struct peri_task *task = take(tasks);
+    struct peri_task *task = peri_task_new(tasks, NULL);
     if (task == NULL) {
         fputs("perigee: out of memory (a coroutine)\n", stderr);
         abort();
     }
-    task->owner = owner;
-    task->ended = ended;
-    tasks->alive++;
     lua_pushcfunction(task->L, body);
     lua_pushlightuserdata(task->L, owner);
-    return resume(task, 1) ? task : NULL;
+    return peri_task_run(task, owner, ended);
 }
 
 static void run_ready(struct peri_tasks *tasks)
@@ -198,19 +267,28 @@ static void run_ready(struct peri_tasks *tasks)
     peri_list_take(&batch, &tasks->ready);
 
     struct peri_list *link;
-    while ((link = peri_list_pop(&batch)) != NULL)
-        resume(peri_container_of(link, struct peri_task, link), 0);
+    while ((link = peri_list_pop(&batch)) != NULL) {
+        struct peri_task *task = peri_container_of(link, struct peri_task, link);
+        bool fresh = lua_status(task->L) == LUA_OK;
+        resume(task, fresh ? lua_gettop(task->L) - 1 : 0);
+    }
     if (peri_list_empty(&tasks->ready))
         uv_idle_stop(&tasks->idle);
 }
 
 void peri_task_cancel(struct peri_task *task, const char *reason)
 {
-    if (task->cancelled != NULL)
+    peri_scope_cancel(&task->root, reason);
+}
+
+void peri_task_interrupt(struct peri_task *task)
+{
+    struct peri_op *op = task->op;
+    if (op == NULL || op->done || op->deaf || op->interrupted)
         return;
-    task->cancelled = reason;
-    if (task->op != NULL && !task->op->done && task->op->cancel != NULL)
-        task->op->cancel(task->op);
+    op->interrupted = true;
+    if (op->cancel != NULL)
+        op->cancel(op);
 }
 
 static void cancel_list(struct peri_list *tasks, const char *reason)
@@ -233,7 +311,91 @@ struct peri_task *peri_task_current(lua_State *L)
     return peri_vm_of(L)->tasks.current;
 }
 
-void *peri_op_new(lua_State *L, size_t size)
+/* --- cleaning up in a cancelled scope ----------------------------------------------------------
+ */
+
+static void on_grace_over(struct peri_timer *timer)
+{
+    struct peri_grace *grace = peri_container_of(timer, struct peri_grace, timer);
+    grace->over = true;
+    peri_scope_force(grace->scope, "its cleanup took too long");
+    peri_task_interrupt(grace->task);
+}
+
+/* Whether a `<close>` variable of the innermost scope is being closed because its block was left
+ * without an error. */
+static bool closes_variable(lua_State *L)
+{
+    lua_Debug frame;
+    for (int level = 0; lua_getstack(L, level, &frame); level++) {
+        lua_getinfo(L, "nf", &frame);
+        bool border = peri_opens_scope(lua_tocfunction(L, -1));
+        lua_pop(L, 1);
+        if (strcmp(frame.namewhat, "metamethod") == 0 && strcmp(frame.name, "close") == 0)
+            return true;
+        if (border && level > 0)
+            return false;
+    }
+    return false;
+}
+
+/* Whether code of a cancelled scope may wait, as it cleans up; counts its time from the first wait.
+ */
+static bool may_clean_up(lua_State *L, struct peri_task *task)
+{
+    if (task->grace != NULL && task->grace->over)
+        return false;
+    if (!task->unwinding && !closes_variable(L))
+        return false;
+    if (task->grace != NULL)
+        return true;
+    struct peri_grace *grace = calloc(1, sizeof(*grace));
+    if (grace == NULL)
+        return false;
+    grace->timers = peri_vm_of(L)->timers;
+    grace->timer.fire = on_grace_over;
+    grace->task = task;
+    grace->scope = task->scope;
+    task->grace = grace;
+    uv_update_time(task->all->loop);
+    peri_timer_start(grace->timers, &grace->timer, uv_now(task->all->loop) + task->all->cleanup_ms);
+    return true;
+}
+
+void peri_task_enter(lua_State *L, struct peri_task *task, struct peri_scope *scope)
+{
+    scope->L = L;
+    /* A scope that is opened to clean up has its own deadlines, within the bound of all. */
+    if (task->scope->seen != NULL && may_clean_up(L, task))
+        scope->shield = true;
+    peri_scope_open(scope, task->scope, task);
+    if (scope->shield && scope->parent->seen != NULL && scope->kind == PERI_SCOPE_TIMED &&
+        task->grace == NULL)
+        peri_scope_bound(peri_container_of(scope, struct peri_timed_scope, scope));
+    task->scope = scope;
+    task->unwinding = false;
+}
+
+void peri_task_leave(struct peri_scope *scope)
+{
+    struct peri_task *task = scope->task;
+    if (task != NULL) {
+        struct peri_scope *parent = scope->parent;
+        if (task->scope == scope)
+            task->scope = parent;
+        if (task->grace != NULL && task->grace->scope == scope)
+            task->grace->scope = parent;
+        if (task->scope->seen == NULL)
+            end_grace(task);
+    }
+    scope->task = NULL;
+    peri_scope_close(scope);
+}
+
+/* --- ops ---------------------------------------------------------------------------------------
+ */
+
+struct peri_task *peri_task_check_waits(lua_State *L)
 {
     struct peri_task *task = peri_task_current(L);
     if (task == NULL)
@@ -242,13 +404,40 @@ void *peri_op_new(lua_State *L, size_t size)
     if (!lua_isyieldable(L) || task->all->unyieldable > 0)
         luaL_error(L, "cannot wait here: a C function that cannot be left is running (such as "
                       "table.sort or string.gsub with a callback); wait before or after it");
-    if (task->cancelled != NULL)
+    return task;
+}
+
+struct peri_task *peri_task_check(lua_State *L)
+{
+    struct peri_task *task = peri_task_check_waits(L);
+    if (task->scope->seen != NULL && !may_clean_up(L, task))
         peri_task_raise_cancelled(L, task);
-    struct peri_op *op = lua_newuserdatauv(L, size, 0);
+    return task;
+}
+
+static void *op_push(lua_State *L, struct peri_task *task, size_t size)
+{
+    bool foreign = L != task->L; /* a coroutine of the app: its op keeps it */
+    struct peri_op *op = lua_newuserdatauv(L, size, foreign);
     memset(op, 0, size);
     op->task = task;
-    if (L != task->L)
+    if (foreign) {
+        lua_pushthread(L);
+        lua_setiuservalue(L, -2, 1);
         anchor(L, task);
+    }
+    return op;
+}
+
+void *peri_op_new(lua_State *L, size_t size)
+{
+    return op_push(L, peri_task_check(L), size);
+}
+
+void *peri_op_new_deaf(lua_State *L, size_t size)
+{
+    struct peri_op *op = op_push(L, peri_task_check_waits(L), size);
+    op->deaf = true;
     return op;
 }
 
@@ -265,7 +454,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
     task->op = NULL;
     if (L != task->L)
         release_anchor(L, task);
-    if (task->cancelled != NULL)
+    if (op->interrupted)
         return peri_task_raise_cancelled(L, task);
     return op->finish != NULL ? op->finish(L, op) : 0;
 }
@@ -297,7 +486,9 @@ int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
     lua_createtable(L, 0, 2);
     lua_pushliteral(L, "ECANCELED");
     lua_setfield(L, -2, "code");
-    lua_pushstring(L, task->cancelled);
+    task->unwinding = true;
+    const char *reason = task->scope->seen;
+    lua_pushstring(L, reason != NULL ? reason : "the wait was interrupted");
     lua_setfield(L, -2, "reason");
     luaL_setmetatable(L, CANCELLED_TYPE);
     return lua_error(L);
@@ -323,8 +514,9 @@ static bool is_wait(lua_State *co, int results)
 static int co_continue(lua_State *L, int status, lua_KContext context);
 
 /* Resumes `co` (at index 1 of L) with `arguments` values that are already on its stack. Leaves true
- * and the results, or false and the error, on L; returns how many values these are. */
-static int co_step(lua_State *L, lua_State *co, int arguments)
+ * and the results, or false and the error, on L; returns how many values these are. It is a
+ * protected call, too: `unwinding` is what the task did before. */
+static int co_step(lua_State *L, lua_State *co, int arguments, bool unwinding)
 {
     /* Lua forgets across lua_resume that L itself may not yield: remembered for peri_op_new(). */
     struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
@@ -338,8 +530,10 @@ static int co_step(lua_State *L, lua_State *co, int arguments)
         lua_pushboolean(L, 1); /* until this wait is over, nobody else may resume it */
         lua_rawsetp(L, LUA_REGISTRYINDEX, co);
         lua_pushlightuserdata(L, (void *) WAIT);
-        return lua_yieldk(L, 1, 0, co_continue);
+        return lua_yieldk(L, 1, unwinding, co_continue);
     }
+    if (tasks->current != NULL)
+        tasks->current->unwinding = unwinding;
     if (status == LUA_OK || status == LUA_YIELD) {
         if (!lua_checkstack(L, results + 1)) {
             lua_pop(co, results);
@@ -371,6 +565,9 @@ static int co_answer(lua_State *L, int count)
         lua_resetthread(co);
         lua_xmove(co, L, 1);
     }
+    struct peri_task *task = peri_task_current(L);
+    if (task != NULL && peri_is_cancelled(L, -1))
+        task->unwinding = true;
     if (lua_type(L, -1) == LUA_TSTRING) {
         luaL_where(L, 1);
         lua_insert(L, -2);
@@ -391,11 +588,10 @@ static lua_State *co_of(lua_State *L)
 static int co_continue(lua_State *L, int status, lua_KContext context)
 {
     (void) status;
-    (void) context;
     lua_State *co = co_of(L);
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, co);
-    return co_answer(L, co_step(L, co, 0));
+    return co_answer(L, co_step(L, co, 0, context != 0));
 }
 
 static int co_resume(lua_State *L)
@@ -415,7 +611,8 @@ static int co_resume(lua_State *L)
         return co_answer(L, 2);
     }
     lua_xmove(L, co, arguments);
-    return co_answer(L, co_step(L, co, arguments));
+    struct peri_task *task = peri_task_current(L);
+    return co_answer(L, co_step(L, co, arguments, task != NULL && task->unwinding));
 }
 
 static int co_wrap(lua_State *L)
@@ -428,6 +625,18 @@ static int co_wrap(lua_State *L)
     return 1;
 }
 
+/* A coroutine of the app does not leave a group or a timeout that it has opened half way: who
+ * resumes it next may be in other scopes. The task's own coroutine may; its yields stay within the
+ * task. */
+static int co_yield (lua_State *L)
+{
+    struct peri_task *task = peri_task_current(L);
+    if (task != NULL && L != task->L && task->scope->L == L)
+        return luaL_error(L, "coroutine.yield: this coroutine is inside a task.group, a timeout or "
+                             "a shield of its own; it may yield before and after it");
+    return lua_yield(L, lua_gettop(L));
+}
+
 void peri_task_open_coroutines(lua_State *L)
 {
     luaL_newmetatable(L, CANCELLED_TYPE);
@@ -436,6 +645,8 @@ void peri_task_open_coroutines(lua_State *L)
     lua_pop(L, 1);
 
     lua_getglobal(L, LUA_COLIBNAME);
+    lua_pushcfunction(L, co_yield );
+    lua_setfield(L, -2, "yield");
     lua_pushboolean(L, 0); /* no thread as upvalue: the resume flavour */
     lua_pushcclosure(L, co_resume, 1);
     lua_setfield(L, -2, "resume");

@@ -8,22 +8,29 @@
  * `finish` makes the Lua values inside the coroutine, where raising is safe. lua_resume is called
  * in task.c only.
  *
- * Cancellation is level-triggered: peri_task_cancel() marks the task and hurries its op; the wait
- * then raises `cancelled`, and so does every later wait until the body has returned.
+ * Cancellation is level-triggered (scope.h): a cancelled scope hurries the ops of the tasks in it;
+ * their waits then raise `cancelled`, and so does every later wait until the scope has been left.
+ * An op that is done already keeps its result. What cleans up may wait in spite of it: `<close>`
+ * variables, while an error unwinds the stack or a block is left, have PERI_CLEANUP_MS for all
+ * their waits together. peri_protect_*() in protect.h tells unwinding from going on.
  *
  * Everything here belongs to one loop thread. */
 #ifndef PERI_TASK_H
 #define PERI_TASK_H
 
 #include "list.h"
+#include "scope.h"
 
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
+#define PERI_CLEANUP_MS 5000 /* what a cancelled scope may wait for in all, to clean up */
+
 struct peri_op;
 struct peri_tasks;
+struct peri_grace;
 
 struct peri_task {
     lua_State *L;           /* its coroutine; kept alive by the pool's registry entry */
@@ -32,9 +39,13 @@ struct peri_task {
     struct peri_op *op;     /* what it waits for; NULL while it runs or is ready */
     void (*ended)(struct peri_task *task, void *owner, bool failed); /* see peri_task_start() */
     void *owner;
-    const char *cancelled; /* why; NULL while it may go on. Static text */
+    struct peri_scope root;
+    struct peri_scope *scope; /* the innermost one; waits happen in it */
+    struct peri_grace *grace; /* bounds the waits of its cleanup; NULL while there are none */
     int ref;
-    bool anchored; /* the registry keeps its op, under the address of the task */
+    bool anchored;  /* the registry keeps its op, under the address of the task */
+    bool unwinding; /* an error is on its way to the next protected call */
+    bool has_locals;
 };
 
 /* The scheduler of one VM. */
@@ -47,6 +58,9 @@ struct peri_tasks {
     struct peri_list free;
     unsigned free_count;
     unsigned alive;
+    unsigned depth; /* tasks that run inside of each other's start */
+    unsigned cleanup_ms;
+    bool keeps_frames;    /* of an error that is on its way: protect.h */
     unsigned unyieldable; /* running coroutines of the app whose resumer cannot yield */
     uint64_t resumes;     /* counts lua_resume calls: proves what never entered Lua */
     uv_prepare_t prepare;
@@ -60,6 +74,8 @@ struct peri_op {
     int (*finish)(lua_State *L, struct peri_op *op); /* pushes results; may raise; may be NULL */
     void (*cancel)(struct peri_op *op);              /* hurries the callback along; may be NULL */
     bool done;
+    bool interrupted; /* a cancellation came before it was done: the wait raises */
+    bool deaf;        /* cancellation does not reach it */
 };
 
 void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop);
@@ -78,9 +94,43 @@ void peri_tasks_close(struct peri_tasks *tasks);
 struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, void *owner,
                                   void (*ended)(struct peri_task *task, void *owner, bool failed));
 
-/* Asks the task to end: its wait, and every later one, raises `cancelled` with this reason (static
- * text). Does not run Lua itself. */
+/* Makes a task whose root scope hangs below `parent`, for peri_task_run(): the caller pushes a
+ * function and its arguments on task->L. NULL when memory is short. */
+struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *parent);
+
+/* Runs what is on the stack of a new task until its first wait; see peri_task_start() for `owner`,
+ * `ended` and the result. A task that is started inside of too many others starts at the next turn
+ * of the loop. */
+struct peri_task *peri_task_run(struct peri_task *task, void *owner,
+                                void (*ended)(struct peri_task *task, void *owner, bool failed));
+
+/* Takes back a new task that was not run. */
+void peri_task_drop(struct peri_task *task);
+
+/* Asks the task to end: cancels its root scope with this reason (static text). Does not run Lua. */
 void peri_task_cancel(struct peri_task *task, const char *reason);
+
+/* Hurries the op of a task in a scope that was cancelled; for scope.c. */
+void peri_task_interrupt(struct peri_task *task);
+
+/* Opens a scope in the running task: `scope` has its kind and its `shield`. */
+void peri_task_enter(lua_State *L, struct peri_task *task, struct peri_scope *scope);
+
+/* Closes it; more than once is harmless. */
+void peri_task_leave(struct peri_scope *scope);
+
+/* Why the running code of the task is to end; NULL while it may go on. Static text. */
+static inline const char *peri_task_cancelled(const struct peri_task *task)
+{
+    return task->scope->seen;
+}
+
+/* Raises where a wait would raise: no task is running, or the C function cannot be left, or the
+ * task is cancelled and does not clean up. Returns the task. */
+struct peri_task *peri_task_check(lua_State *L);
+
+/* The same, but for cancellation. */
+struct peri_task *peri_task_check_waits(lua_State *L);
 
 /* Asks every task to end. */
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
@@ -91,6 +141,9 @@ struct peri_task *peri_task_current(lua_State *L);
 /* Makes an op on the stack of the running coroutine. Raises outside a task and when the task is
  * cancelled. `size` includes the struct peri_op that comes first; the memory is zeroed. */
 void *peri_op_new(lua_State *L, size_t size);
+
+/* The same for what must be waited for to its end: cancellation neither prevents nor ends it. */
+void *peri_op_new_deaf(lua_State *L, size_t size);
 
 /* Parks the task: `return peri_op_await(L, op);`. An op that is already done goes on at once. */
 int peri_op_await(lua_State *L, struct peri_op *op);
@@ -104,8 +157,9 @@ int peri_task_raise_cancelled(lua_State *L, struct peri_task *task);
 /* Whether the error at `index` is the `cancelled` error. */
 bool peri_is_cancelled(lua_State *L, int index);
 
-/* coroutine.resume and coroutine.wrap that pass waits of the host up to the scheduler, so that a
- * coroutine made by the app may wait like any other code. Replaces both in the library `coroutine`.
+/* coroutine.resume, coroutine.wrap and coroutine.yield that pass waits of the host up to the
+ * scheduler, so that a coroutine made by the app may wait like any other code. Replaces them in the
+ * library `coroutine`.
  */
 void peri_task_open_coroutines(lua_State *L);
 

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "embed.h"
 #include "json_lua.h"
+#include "protect.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -161,6 +162,7 @@ static int open_libraries(lua_State *L)
     lua_pushcfunction(L, error_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pop(L, 1);
+    peri_protect_open(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_cjson);
     lua_setfield(L, -2, "cjson");
@@ -382,7 +384,6 @@ int peri_vm_call(struct peri_vm *vm, int function, uint64_t timeout_ms, lua_Inte
 static void add_frames(lua_State *L, luaL_Buffer *text)
 {
     lua_Debug frame;
-    luaL_addstring(text, "\nstack traceback:");
     for (int level = 1; lua_getstack(L, level, &frame); level++) {
         if (level > TRACEBACK_FRAMES) {
             luaL_addstring(text, "\n\t...");
@@ -407,6 +408,27 @@ static void add_frames(lua_State *L, luaL_Buffer *text)
         if (frame.istailcall)
             luaL_addstring(text, "\n\t(...tail calls...)");
     }
+}
+
+void peri_push_frames(lua_State *L, int index)
+{
+    index = lua_absindex(L, index);
+    bool here = false;
+    bool known = peri_protect_frames(L, index, &here);
+    if (known && here)
+        return;
+    int kept = lua_gettop(L);
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    if (known) {
+        lua_pushvalue(L, kept);
+        luaL_addvalue(&text);
+        luaL_addstring(&text, "\n\tin a task of");
+    }
+    add_frames(L, &text);
+    luaL_pushresult(&text);
+    if (known)
+        lua_remove(L, -2);
 }
 
 /* The message at index 1 as a log can take it: no NUL, and no novel. */
@@ -435,17 +457,20 @@ static void add_message(lua_State *L, luaL_Buffer *text)
 
 int peri_traceback(lua_State *L)
 {
+    peri_protect_note(L);
     if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
         return 1;
+    lua_settop(L, 1);
+    peri_push_frames(L, 1); /* at 2 */
     if (lua_type(L, 1) != LUA_TSTRING) {
         luaL_tolstring(L, 1, NULL);
         lua_replace(L, 1);
     }
-    lua_settop(L, 1);
     luaL_Buffer text;
     luaL_buffinit(L, &text);
     add_message(L, &text);
-    add_frames(L, &text);
+    luaL_addstring(&text, "\nstack traceback:");
+    luaL_addlstring(&text, lua_tostring(L, 2), lua_rawlen(L, 2));
     luaL_pushresult(&text);
     return 1;
 }

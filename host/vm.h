@@ -52,6 +52,10 @@ void peri_vm_close(struct peri_vm *vm);
  * are answers by themselves (HTTP errors, invalid input) and cancellation. */
 int peri_traceback(lua_State *L);
 
+/* Pushes the frames of the running coroutine, one a line, below those that were kept for the error
+ * at `index` (protect.h). For message handlers. */
+void peri_push_frames(lua_State *L, int index);
+
 /* Pushes nil and an error table {code = "ENOENT", message = ...} for a UV_E* code; returns 2. */
 int peri_push_error(lua_State *L, int code);
 

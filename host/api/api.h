@@ -27,6 +27,14 @@ int peri_open_crypto(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);
 
+/* Put groups and queues into the module at the top, perigee.host.task. */
+void peri_group_open(lua_State *L);
+void peri_queue_open(lua_State *L);
+
+/* task.group, and whether a C function is it or another one that opens a scope. */
+int peri_group_run(lua_State *L);
+bool peri_opens_scope(lua_CFunction function);
+
 /* Pushes the request object of an exchange, and the `out` of a streamed answer. Whoever calls keeps
  * it on the stack for as long as the exchange lives, and empties the box then. */
 struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *exchange);

@@ -64,7 +64,7 @@ static void on_read(uv_fs_t *req)
     uv_fs_req_cleanup(req);
     read->status = count > 0 ? 0 : count < 0 ? (int) count : UV_EIO;
     read->filled += count > 0 ? (size_t) count : 0;
-    if (read->status == 0 && read->filled < read->wanted && read->op.task->cancelled == NULL) {
+    if (read->status == 0 && read->filled < read->wanted && !read->op.interrupted) {
         read->status = read_more(read); /* a read may give less than was asked for */
         if (read->status == 0)
             return;

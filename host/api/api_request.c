@@ -632,7 +632,7 @@ static int stream_write(lua_State *L)
     lua_getiuservalue(L, 1, 1);
     if (!peri_answer_stream_write(L, exchange, lua_gettop(L), bytes, len)) {
         struct peri_task *task = peri_task_current(L);
-        if (task->cancelled != NULL)
+        if (peri_task_cancelled(task) != NULL)
             return peri_task_raise_cancelled(L, task);
         return luaL_error(L, "the client closed the connection");
     }

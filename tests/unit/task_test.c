@@ -417,16 +417,17 @@ static void the_first_reason_counts(void **state)
     logged("false,ECANCELED,first,cancelled: first");
 }
 
-static void a_ready_task_can_still_be_cancelled(void **state)
+/* Or what it was given would be lost. */
+static void what_had_happened_before_the_cancellation_arrives(void **state)
 {
     (void) state;
     struct run run;
-    start(&run, "log(pcall(gate))");
+    start(&run, "log(gate()) log(pcall(gate))");
     open_gate(0);
     peri_task_cancel(run.task, "in between");
     assert_int_equal(world.gate_cancels, 0);
     settle();
-    logged("false,cancelled: in between");
+    logged("0,passed false,cancelled: in between");
 }
 
 static void a_running_task_meets_its_cancellation_at_the_next_wait(void **state)
@@ -511,7 +512,7 @@ static void close_variables_run_and_may_wait(void **state)
          "closed,nil after");
 }
 
-static void close_variables_run_when_a_wait_is_cancelled(void **state)
+static void close_variables_may_wait_when_a_wait_is_cancelled(void **state)
 {
     (void) state;
     struct run run;
@@ -520,7 +521,48 @@ static void close_variables_run_when_a_wait_is_cancelled(void **state)
           "sleep(86400000)");
     peri_task_cancel(run.task, "stop");
     settle();
-    logged("closed,cancelled: stop,false,cancelled: stop error,cancelled: stop");
+    logged("closed,cancelled: stop,true error,cancelled: stop");
+}
+
+static void close_variables_may_wait_when_a_cancelled_task_leaves_their_block(void **state)
+{
+    (void) state;
+    does("do local a <close> = closing(function() sleep(0) log('closed') end) cancel_me() end\n"
+         "log(pcall(sleep, 0))",
+         "closed false,cancelled: of its own will");
+    does("log(pcall(function()\n"
+         "  local a <close> = closing(function() sleep(0) log('closed') end)\n"
+         "  cancel_me() error('x', 0)\n"
+         "end))",
+         "closed false,x");
+}
+
+/* A pcall ends the cleaning up; one within it does not. */
+static void only_what_cleans_up_may_wait(void **state)
+{
+    (void) state;
+    does("cancel_me()\n"
+         "local a <close> = closing(function()\n"
+         "  pcall(error, 'x') sleep(0) log(pcall(sleep, 0))\n"
+         "end)\n"
+         "log(pcall(function()\n"
+         "  local b <close> = closing(function() sleep(0) log('b') end) sleep(0)\n"
+         "end))\n"
+         "log(pcall(sleep, 0)) sleep(0)",
+         "b false,cancelled: of its own will false,cancelled: of its own will true "
+         "error,cancelled: of its own will");
+}
+
+static void cleaning_up_is_bounded(void **state)
+{
+    (void) state;
+    world.vm.tasks.cleanup_ms = 20;
+    does("local a <close> = closing(function()\n"
+         "  log(pcall(sleep, 86400000)) log(pcall(sleep, 0))\n"
+         "end)\n"
+         "cancel_me() sleep(0)",
+         "false,cancelled: of its own will false,cancelled: of its own will "
+         "error,cancelled: of its own will");
 }
 
 /* Their coroutine is dead: they run, but they cannot wait. */
@@ -967,14 +1009,17 @@ int main(void)
         test(an_error_of_the_body_ends_the_task_as_failed),
         test(cancelling_a_parked_task_takes_its_timer_back),
         test(the_first_reason_counts),
-        test(a_ready_task_can_still_be_cancelled),
+        test(what_had_happened_before_the_cancellation_arrives),
         test(a_running_task_meets_its_cancellation_at_the_next_wait),
         test(a_swallowed_cancellation_is_met_again),
         test(a_cancelled_task_stays_parked_until_its_op_lets_go),
         test(the_next_task_of_a_coroutine_is_not_cancelled),
         test(only_the_cancelled_error_is_taken_for_it),
         test(close_variables_run_and_may_wait),
-        test(close_variables_run_when_a_wait_is_cancelled),
+        test(close_variables_may_wait_when_a_wait_is_cancelled),
+        test(close_variables_may_wait_when_a_cancelled_task_leaves_their_block),
+        test(only_what_cleans_up_may_wait),
+        test(cleaning_up_is_bounded),
         test(close_variables_of_a_failed_body_cannot_wait),
         test(a_task_may_be_started_by_another),
         test(coroutines_of_the_app_may_wait),

@@ -1,0 +1,156 @@
+#include "protect.h"
+
+#include "api/api.h"
+#include "task.h"
+#include "vm.h"
+
+#include <lauxlib.h>
+
+static const char kept_key; /* in the registry: { error, frames, coroutine } */
+
+enum { ERROR = 1, FRAMES, COROUTINE };
+
+bool peri_protect_begin(lua_State *L)
+{
+    struct peri_task *task = peri_task_current(L);
+    return task != NULL && task->unwinding;
+}
+
+void peri_protect_end(lua_State *L, bool unwinding)
+{
+    struct peri_task *task = peri_task_current(L);
+    if (task != NULL)
+        task->unwinding = unwinding;
+}
+
+void peri_protect_note(lua_State *L)
+{
+    struct peri_task *task = peri_task_current(L);
+    if (task != NULL)
+        task->unwinding = true;
+}
+
+/* --- frames ------------------------------------------------------------------------------------
+ */
+
+bool peri_protect_frames(lua_State *L, int index, bool *here)
+{
+    if (!peri_vm_of(L)->tasks.keeps_frames)
+        return false;
+    index = lua_absindex(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
+    lua_rawgeti(L, -1, ERROR);
+    bool same = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    if (!same) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_rawgeti(L, -1, COROUTINE);
+    *here = lua_touserdata(L, -1) == L;
+    lua_pop(L, 1);
+    lua_rawgeti(L, -1, FRAMES);
+    lua_remove(L, -2);
+    return true;
+}
+
+void peri_protect_set_frames(lua_State *L, int index)
+{
+    index = lua_absindex(L, index);
+    lua_createtable(L, 3, 0);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, ERROR);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, FRAMES);
+    lua_pushlightuserdata(L, L);
+    lua_rawseti(L, -2, COROUTINE);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
+    peri_vm_of(L)->tasks.keeps_frames = true;
+}
+
+/* The error was caught: another one with the same text may come from anywhere. */
+static void forget_frames(lua_State *L)
+{
+    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
+    if (!tasks->keeps_frames)
+        return;
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
+    tasks->keeps_frames = false;
+}
+
+int peri_protect_keep(lua_State *L)
+{
+    peri_protect_note(L);
+    if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
+        return 1;
+    lua_settop(L, 1);
+    peri_push_frames(L, 1);
+    peri_protect_set_frames(L, 1);
+    return 1;
+}
+
+/* --- pcall and xpcall --------------------------------------------------------------------------
+ */
+
+static int note(lua_State *L)
+{
+    peri_protect_note(L);
+    return 1;
+}
+
+/* Below the results stand `true` and whatever the flavour needs, `below` values in all. */
+static int answer(lua_State *L, int status, bool unwinding, int below)
+{
+    peri_protect_end(L, unwinding);
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L) - below;
+    forget_frames(L);
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int pcall_end(lua_State *L, int status, lua_KContext unwinding)
+{
+    return answer(L, status, unwinding != 0, 1);
+}
+
+static int protected_pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_KContext unwinding = peri_protect_begin(L);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 1);
+    lua_pushcfunction(L, note);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 1, unwinding, pcall_end);
+    return pcall_end(L, status, unwinding);
+}
+
+static int xpcall_end(lua_State *L, int status, lua_KContext unwinding)
+{
+    return answer(L, status, unwinding != 0, 2);
+}
+
+/* The message handler is the app's: it is not wrapped, as levels of the stack are counted in it.
+ * Cancellation is noted where it is raised. */
+static int protected_xpcall(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_KContext unwinding = peri_protect_begin(L);
+    int arguments = lua_gettop(L) - 2;
+    lua_pushboolean(L, 1);
+    lua_pushvalue(L, 1);
+    lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, unwinding, xpcall_end);
+    return xpcall_end(L, status, unwinding);
+}
+
+void peri_protect_open(lua_State *L)
+{
+    lua_pushcfunction(L, protected_pcall);
+    lua_setglobal(L, "pcall");
+    lua_pushcfunction(L, protected_xpcall);
+    lua_setglobal(L, "xpcall");
+}

@@ -1,0 +1,66 @@
+/* Cancel scopes: what a cancellation reaches. A tree, as in Trio: each task has a root scope;
+ * groups, timeouts and shields are scopes inside of it, and the root of a task that was spawned in
+ * a group hangs below the scope of the group. Cancelling a scope is seen by every wait in it and
+ * below it, up to scopes that shield what they hold.
+ *
+ * It is a level, not an event: whoever swallows the error meets it again at the next wait, until
+ * the scope has been left. A scope knows nothing of Lua; peri_task_interrupt() hurries the waits.
+ *
+ * Owned by what embeds them (a task, a userdata on the stack of a coroutine). Everything belongs to
+ * one loop thread. */
+#ifndef PERI_SCOPE_H
+#define PERI_SCOPE_H
+
+#include "list.h"
+#include "timer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct peri_task;
+
+enum peri_scope_kind { PERI_SCOPE_TASK, PERI_SCOPE_GROUP, PERI_SCOPE_TIMED };
+
+struct peri_scope {
+    struct peri_scope *parent;
+    struct peri_list link;     /* among the children of the parent */
+    struct peri_list children; /* scopes */
+    struct peri_task *task;    /* whose waits happen in it; NULL once that has ended */
+    struct lua_State *L;       /* the coroutine that opened it */
+    const char *cause;         /* why it was cancelled itself; NULL: it was not. Static text */
+    const char *seen;          /* what its waits meet: its own cause or that of an outer scope */
+    uint8_t kind;
+    bool shield; /* what happens to outer scopes does not get in */
+};
+
+/* A scope with a deadline: a timeout, or a shield that does not hold for ever. */
+struct peri_timed_scope {
+    struct peri_scope scope;
+    struct peri_timer timer;
+    struct peri_timers *timers;
+    uint64_t ms; /* of a shield: how long it holds once the outer scope is cancelled */
+};
+
+/* Puts a scope below `parent` (NULL: it is a root). `shield` must have been set. */
+void peri_scope_open(struct peri_scope *scope, struct peri_scope *parent, struct peri_task *task);
+
+/* Takes it out of the tree; what was below it goes to its parent. More than once is harmless. */
+void peri_scope_close(struct peri_scope *scope);
+
+/* The task of a root has ended. Scopes that it left open, in coroutines that were closed or dropped
+ * while they waited, lose it; tasks below these are cancelled. */
+void peri_scope_abandon(struct peri_scope *root);
+
+/* Only the first cause counts. */
+void peri_scope_cancel(struct peri_scope *scope, const char *cause);
+
+/* Everything in the scope and below it sees the cancellation, shields or not. */
+void peri_scope_force(struct peri_scope *scope, const char *cause);
+
+/* From now on a shield lets pass what its parent sees. */
+void peri_scope_lift(struct peri_scope *scope);
+
+/* Bounds a shield whose parent is cancelled: it is lifted in `ms`. */
+void peri_scope_bound(struct peri_timed_scope *shield);
+
+#endif

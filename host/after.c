@@ -2,7 +2,7 @@
 
 #include "exchange.h"
 #include "log.h"
-#include "loop.h"
+#include "vm.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 
 /* Functions that run once the answer is out, one after the other, in a task of their own. */
 struct after {
-    struct peri_loop *loop;
     struct peri_vm *vm;
     struct peri_form *form; /* its files are theirs, too */
     int functions;          /* registry reference of an array */
@@ -47,7 +46,6 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
         peri_log_error("the functions behind an answer failed: %s", lua_tostring(task->L, -1));
     luaL_unref(after->vm->L, LUA_REGISTRYINDEX, after->functions);
     peri_form_free(after->form);
-    peri_loop_task_ended(after->loop);
     free(after);
 }
 
@@ -58,7 +56,7 @@ void peri_after_start(struct peri_exchange *exchange)
         fputs("perigee: out of memory (a task)\n", stderr);
         abort();
     }
-    *after = (struct after){exchange->loop, exchange->vm, exchange->form, exchange->after};
+    *after = (struct after){exchange->vm, exchange->form, exchange->after};
     exchange->form = NULL;
     exchange->after = 0;
     peri_task_start(&exchange->vm->tasks, after_main, after, on_after_ended);

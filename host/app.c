@@ -121,6 +121,12 @@ static void read_limits(lua_State *L, struct peri_app *app, const struct peri_co
     app->form_limits.max_field_bytes = (size_t) app->limits.max_form_field_bytes;
     if (app->form_limits.max_text_bytes < app->form_limits.max_field_bytes)
         app->form_limits.max_text_bytes = app->form_limits.max_field_bytes;
+    app->http_limits = (struct peri_http_limits){
+        .max_head_bytes = (uint32_t) app->limits.max_head_bytes,
+        .max_headers = (uint32_t) app->limits.max_headers,
+        .max_target_bytes = (uint32_t) app->limits.max_target_bytes,
+        .max_chunk_ext_bytes = (uint32_t) app->limits.max_chunk_ext_bytes,
+    };
 }
 
 /* Reads the operation on top of the stack. */

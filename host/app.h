@@ -6,6 +6,7 @@
 #include "buf.h"
 #include "config.h"
 #include "form.h"
+#include "http.h"
 #include "router.h"
 #include "schema.h"
 
@@ -50,6 +51,7 @@ struct peri_app {
     struct peri_error_style errors;      /* where there is no operation */
     struct peri_limits limits;           /* defaults, the app's options, the flags: in this order */
     struct peri_form_limits form_limits; /* the same, as forms want them */
+    struct peri_http_limits http_limits; /* those of them that the parser holds to */
     char *title;
 };
 

@@ -41,6 +41,7 @@ void peri_config_usage(void)
          "  --port N                    port to listen on, 0 for a free one (8000)\n"
          "  --loops N                   loop threads (number of cores)\n"
          "  --log text|json|off         access log on standard output (text)\n"
+         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
          "\n"
          "every option may also stand in the environment: PERIGEE_PORT=9000\n"
          "\n"
@@ -79,13 +80,13 @@ static bool names_option(const char *flag, const char *name)
     return *flag == *name;
 }
 
-static const char *const plain_flags[] = {"host", "port", "loops", "log"};
+static const char *const plain_flags[] = {"host", "port", "loops", "log", "load_timeout_ms"};
 #define PLAIN_FLAGS (sizeof(plain_flags) / sizeof(*plain_flags))
 
 static bool is_flag(const char *flag)
 {
     for (size_t i = 0; i < PLAIN_FLAGS; i++) {
-        if (strcmp(flag, plain_flags[i]) == 0)
+        if (names_option(flag, plain_flags[i]))
             return true;
     }
     for (size_t i = 0; i < peri_limit_option_count; i++) {
@@ -133,6 +134,12 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
             return -1;
         }
         config->loops = (int) number;
+    } else if (strcmp(flag, "load-timeout-ms") == 0) {
+        if (parse_number(text, 1, 86400000, &config->load_timeout_ms) != 0) {
+            snprintf(error, error_size,
+                     "--load-timeout-ms takes a whole number from 1 to 86400000, not '%s'", text);
+            return -1;
+        }
     } else if (strcmp(flag, "log") == 0) {
         static const char *const formats[] = {"text", "json", "off"};
         for (int i = 0; i < 3; i++) {
@@ -180,6 +187,7 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, char *e
     *config = (struct peri_config){
         .host = "127.0.0.1",
         .port = 8000,
+        .load_timeout_ms = 30000,
         .loops = cores < 1     ? 1
                  : cores > 256 ? 256
                                : (int) cores,

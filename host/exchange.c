@@ -4,6 +4,7 @@
 #include "after.h"
 #include "answer.h"
 #include "api/api.h"
+#include "generation.h"
 #include "log.h"
 #include "loop.h"
 #include "refusal.h"
@@ -28,6 +29,21 @@ static int on_head(void *context);
 
 static const struct peri_http_events http_events = {.head = on_head, .body = peri_body_take};
 
+/* Room for as many headers as the app of this request allows: the one before may have allowed
+ * others. */
+static void make_header_room(struct peri_exchange *exchange, uint32_t count)
+{
+    if (exchange->header_room == count)
+        return;
+    free(exchange->request.headers);
+    exchange->request.headers = calloc(count, sizeof(*exchange->request.headers));
+    exchange->header_room = count;
+    if (exchange->request.headers == NULL) {
+        fputs("perigee: out of memory (a request)\n", stderr);
+        abort();
+    }
+}
+
 struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
 {
     struct peri_loop *loop = conn->loop;
@@ -38,22 +54,22 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
         exchange = peri_container_of(link, struct peri_exchange, link);
     } else {
         exchange = calloc(1, sizeof(*exchange));
-        struct peri_header *headers = calloc(loop->http_limits.max_headers, sizeof(*headers));
-        if (exchange == NULL || headers == NULL) {
+        if (exchange == NULL) {
             fputs("perigee: out of memory (a request)\n", stderr);
             abort();
         }
-        exchange->request.headers = headers;
         exchange->loop = loop;
         peri_list_init(&exchange->link);
     }
     exchange->conn = conn;
-    exchange->vm = loop->vm;
+    exchange->vm = peri_generation_enter(loop);
+    const struct peri_http_limits *limits = &exchange->vm->app.http_limits;
+    make_header_room(exchange, limits->max_headers);
     if (peri_log_access_format() != PERI_LOG_OFF) {
         exchange->started_ns = uv_hrtime();
         exchange->peer = conn->peer;
     }
-    peri_http_init(&exchange->http, &exchange->request, &loop->http_limits, &http_events, exchange);
+    peri_http_init(&exchange->http, &exchange->request, limits, &http_events, exchange);
     return exchange;
 }
 
@@ -79,11 +95,13 @@ static void release(struct peri_exchange *exchange)
     struct peri_loop *loop = exchange->loop;
     peri_inflate_free(exchange->inflate);
     peri_form_free(exchange->form);
+    peri_generation_leave(exchange->vm);
     if (loop->free_exchange_count >= POOL_LIMIT) {
         exchange_free(exchange);
         return;
     }
     struct peri_header *headers = exchange->request.headers;
+    uint32_t header_room = exchange->header_room;
     struct peri_buf head = exchange->head;
     struct peri_buf path = exchange->path;
     struct peri_buf body = exchange->body;
@@ -94,6 +112,7 @@ static void release(struct peri_exchange *exchange)
     memset(&exchange->operation, 0, sizeof(*exchange) - offsetof(struct peri_exchange, operation));
     exchange->loop = loop;
     exchange->request.headers = headers;
+    exchange->header_room = header_room;
     exchange->head = head;
     exchange->path = path;
     exchange->body = body;
@@ -333,9 +352,7 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
     }
     if (exchange->after != 0)
         peri_after_start(exchange);
-    struct peri_loop *loop = exchange->loop;
     end_if_over(exchange);
-    peri_loop_task_ended(loop);
 }
 
 /* Makes the exchange independent of the bytes being fed. */
@@ -498,7 +515,7 @@ size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, siz
     size_t kept = exchange->head.len;
     if (!exchange->http.head_done && kept > 0) {
         /* The head goes on: it must be contiguous. No more than its limit is ever copied. */
-        size_t room = exchange->loop->http_limits.max_head_bytes - kept + 4;
+        size_t room = exchange->vm->app.http_limits.max_head_bytes - kept + 4;
         if (len > room)
             len = room;
         peri_buf_add(&exchange->head, bytes, len);

@@ -39,7 +39,7 @@ struct peri_exchange_op {
 struct peri_exchange {
     struct peri_conn *conn; /* NULL after an abort */
     struct peri_loop *loop;
-    struct peri_vm *vm; /* the loop's current one when the request began */
+    struct peri_vm *vm; /* the loop's current one when the request began; it stays for it */
     struct peri_list link;
     struct peri_http http;
     struct peri_request request;
@@ -67,6 +67,7 @@ struct peri_exchange {
     uint64_t started_ns;     /* 0 while nobody logs */
     int after;               /* registry reference of functions to run behind the answer; 0: none */
     uint64_t sent;           /* bytes of body sent */
+    uint32_t header_room;    /* of request.headers */
     uint64_t id;             /* 0 until somebody asks */
     uint64_t body_since;     /* uv_now() when the client began to be timed */
     uint64_t body_base;      /* body_total at that time */

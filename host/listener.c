@@ -124,7 +124,8 @@ int peri_listener_open(struct peri_listener *listener, struct peri_loop *loop, i
     }
     listener->poll.data = listener;
     listener->open = true;
-    return uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    listener->paused = true;
+    return 0;
 }
 
 void peri_listener_resume(struct peri_listener *listener)

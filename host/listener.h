@@ -28,6 +28,7 @@ struct peri_listener {
  * port in use is stored in *port (useful with port 0). */
 int peri_listener_bind(const char *host, int *port, char *error, size_t error_size);
 
+/* Opens it paused. Returns 0 or a UV_E* code. */
 int peri_listener_open(struct peri_listener *listener, struct peri_loop *loop, int fd);
 
 /* Watches again after a pause; harmless otherwise. */

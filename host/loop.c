@@ -2,10 +2,10 @@
 
 #include "api/api.h"
 #include "exchange.h"
+#include "generation.h"
 #include "log.h"
 #include "server.h"
 
-#include <lauxlib.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -40,15 +40,14 @@ static void on_given_up(struct peri_timer *timer)
 {
     struct peri_loop *loop = peri_container_of(timer, struct peri_loop, grace);
     peri_log_error("loop %u: %u cancelled tasks did not end in time", loop->index,
-                   loop->vm->tasks.alive);
+                   peri_generation_tasks(loop));
     uv_stop(&loop->uv);
 }
 
 static void cut(struct peri_loop *loop)
 {
     cut_conns(loop);
-    loop->vm->tasks.cleanup_ms = CLEANUP_MS;
-    peri_tasks_cancel(&loop->vm->tasks, "the server stops");
+    peri_generation_cancel(loop, CLEANUP_MS, "the server stops");
     loop->grace.fire = on_given_up;
     peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + CUT_MS);
     end_if_empty(loop);
@@ -64,8 +63,8 @@ static void on_last_words(struct peri_timer *timer)
     struct peri_loop *loop = peri_container_of(timer, struct peri_loop, grace);
     stop_conns(loop);
     loop->grace.fire = on_grace_over;
-    peri_timer_start(&loop->timers, timer,
-                     uv_now(&loop->uv) + loop->vm->app.limits.shutdown_grace_ms);
+    uint64_t grace = loop->vm != NULL ? loop->vm->app.limits.shutdown_grace_ms : 0;
+    peri_timer_start(&loop->timers, timer, uv_now(&loop->uv) + grace);
     end_if_empty(loop);
 }
 
@@ -85,7 +84,7 @@ static void stop(struct peri_loop *loop, int level)
 static void end_if_empty(struct peri_loop *loop)
 {
     if (!loop->stopping || loop->grace.fire == on_last_words || !peri_list_empty(&loop->conns) ||
-        loop->vm->tasks.alive > 0)
+        peri_generation_tasks(loop) > 0)
         return;
     uv_stop(&loop->uv);
 }
@@ -112,8 +111,13 @@ static void take_inbox(struct peri_loop *loop)
 static void on_wake(uv_async_t *async)
 {
     struct peri_loop *loop = async->data;
+    struct peri_generation *arriving = atomic_exchange(&loop->arriving, NULL);
+    if (arriving != NULL)
+        peri_generation_adopt(arriving, loop);
+    peri_generation_follow(loop);
+    peri_generation_tend(loop);
     take_inbox(loop);
-    if (!atomic_load(&loop->server->short_of_room))
+    if (loop->vm != NULL && !atomic_load(&loop->server->short_of_room))
         peri_listener_resume(&loop->listener);
     int level = atomic_load(&loop->stop_level);
     if (level > 0)
@@ -147,6 +151,17 @@ void peri_loop_post_stop(struct peri_loop *loop, int level)
     uv_async_send(&loop->wake);
 }
 
+void peri_loop_post_generation(struct peri_loop *loop, struct peri_generation *generation)
+{
+    atomic_store(&loop->arriving, generation);
+    uv_async_send(&loop->wake);
+}
+
+void peri_loop_post_change(struct peri_loop *loop)
+{
+    uv_async_send(&loop->wake);
+}
+
 void peri_loop_conn_closed(struct peri_loop *loop)
 {
     atomic_fetch_sub_explicit(&loop->conn_count, 1, memory_order_relaxed);
@@ -154,7 +169,7 @@ void peri_loop_conn_closed(struct peri_loop *loop)
     end_if_empty(loop);
 }
 
-void peri_loop_task_ended(struct peri_loop *loop)
+void peri_loop_tasks_ended(struct peri_loop *loop)
 {
     if (loop->stopping)
         end_if_empty(loop);
@@ -163,45 +178,26 @@ void peri_loop_task_ended(struct peri_loop *loop)
 /* --- life --------------------------------------------------------------------------------------
  */
 
-int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index,
-                   struct peri_buf *error)
+int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index)
 {
     *loop = (struct peri_loop){.server = server, .config = server->config, .index = index};
     peri_list_init(&loop->conns);
+    peri_list_init(&loop->vms);
     peri_list_init(&loop->free_exchanges);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
-    loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
-    loop->vm = calloc(1, sizeof(*loop->vm));
     loop->result = peri_result_new();
     peri_result_on_file(loop->result, peri_file_push);
+    loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
+    if (loop->read_buffer == NULL)
+        return UV_ENOMEM;
 
     int rc = uv_loop_init(&loop->uv);
-    if (rc == 0 && loop->read_buffer != NULL && loop->vm != NULL) {
-        peri_timers_open(&loop->timers, &loop->uv);
-        uv_async_init(&loop->uv, &loop->wake, on_wake);
-        loop->wake.data = loop;
-        rc = peri_vm_open(loop->vm, &loop->uv, &loop->timers);
-    }
-    if (rc != 0 || loop->read_buffer == NULL || loop->vm == NULL) {
-        peri_buf_addf(error, "cannot start loop %u: %s", index,
-                      rc != 0 ? uv_strerror(rc) : "out of memory");
-        return UV_ENOMEM;
-    }
-    rc = peri_vm_load(loop->vm, server->config, error);
     if (rc != 0)
         return rc;
-    if (loop->vm->app.start != LUA_NOREF &&
-        peri_vm_call(loop->vm, loop->vm->app.start, 0, NULL, error) != 0)
-        return UV_EINVAL;
-    loop->started = true;
-    const struct peri_limits *limits = &loop->vm->app.limits;
-    loop->http_limits = (struct peri_http_limits){
-        .max_head_bytes = (uint32_t) limits->max_head_bytes,
-        .max_headers = (uint32_t) limits->max_headers,
-        .max_target_bytes = (uint32_t) limits->max_target_bytes,
-        .max_chunk_ext_bytes = (uint32_t) limits->max_chunk_ext_bytes,
-    };
-    return 0;
+    loop->uv_open = true;
+    peri_timers_open(&loop->timers, &loop->uv);
+    loop->wake.data = loop;
+    return uv_async_init(&loop->uv, &loop->wake, on_wake);
 }
 
 static void *loop_main(void *arg)
@@ -219,29 +215,22 @@ int peri_loop_start(struct peri_loop *loop, int fd)
     return -pthread_create(&loop->thread, NULL, loop_main, loop);
 }
 
-/* What the app opened for its life is closed, behind the last request. */
-static void stop_app(struct peri_loop *loop)
-{
-    struct peri_buf error = {0};
-    if (loop->started && loop->vm->app.stop != LUA_NOREF &&
-        peri_vm_call(loop->vm, loop->vm->app.stop, loop->vm->app.limits.shutdown_grace_ms, NULL,
-                     &error) != 0)
-        peri_log_error("the app did not stop cleanly: %.*s", (int) error.len, error.data);
-    peri_buf_deinit(&error);
-}
-
 int peri_loop_close(struct peri_loop *loop)
 {
-    peri_listener_close(&loop->listener);
-    take_inbox(loop);
-    cut_conns(loop);
-    peri_timer_stop(&loop->timers, &loop->grace);
-    uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
-    stop_app(loop);
-    peri_vm_close(loop->vm);
-    peri_timers_close(&loop->timers);
-    uv_close((uv_handle_t *) &loop->wake, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    int rc = 0;
+    if (loop->uv_open) {
+        peri_listener_close(&loop->listener);
+        take_inbox(loop);
+        cut_conns(loop);
+        peri_timer_stop(&loop->timers, &loop->grace);
+        uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
+        peri_generation_close(loop);
+        peri_timers_close(&loop->timers);
+        uv_close((uv_handle_t *) &loop->wake, NULL);
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+        peri_generation_free(loop);
+        rc = uv_loop_close(&loop->uv);
+    }
     peri_exchange_free_pool(loop);
     peri_buf_deinit(&loop->out);
     peri_buf_deinit(&loop->body);
@@ -249,7 +238,6 @@ int peri_loop_close(struct peri_loop *loop)
     peri_gather_deinit(&loop->gather);
     peri_result_free(loop->result);
     free(loop->read_buffer);
-    free(loop->vm);
     pthread_mutex_destroy(&loop->inbox_mutex);
-    return uv_loop_close(&loop->uv);
+    return rc;
 }

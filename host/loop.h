@@ -19,6 +19,7 @@
 
 #define PERI_READ_BUFFER_SIZE 65536
 
+struct peri_generation;
 struct peri_server;
 
 struct peri_inbox_item {
@@ -32,14 +33,15 @@ struct peri_loop {
     unsigned index;
     pthread_t thread;
     uv_loop_t uv;
+    bool uv_open;
     struct peri_timers timers;
-    struct peri_vm *vm; /* the current one; what it has begun holds on to it */
+    struct peri_vm *vm;   /* the current one; NULL until the app has loaded */
+    struct peri_list vms; /* this one, those that leave, and the next: generation.h */
     struct peri_listener listener;
     struct peri_list conns;
     atomic_uint conn_count; /* read by other loops that look for the least busy one */
     struct peri_list free_exchanges;
     unsigned free_exchange_count;
-    struct peri_http_limits http_limits;
     struct peri_head_cache heads;
     struct peri_buf out;        /* answers of one connection, until its turn ends */
     struct peri_conn *out_conn; /* whose they are; NULL when `out` is empty */
@@ -49,24 +51,29 @@ struct peri_loop {
     struct peri_result *result; /* scratch: what their validation gave */
     char *read_buffer;
     bool stopping;
-    bool started; /* the app's start has run */
 
     uv_async_t wake;
     pthread_mutex_t inbox_mutex;
     struct peri_inbox_item *inbox; /* sockets that another loop accepted for this one */
     size_t inbox_count;
     size_t inbox_cap;
-    atomic_int stop_level; /* 0, 1: finish what is in flight, 2: cut */
+    _Atomic(struct peri_generation *) arriving; /* has loaded, is to be started */
+    atomic_int stop_level;                      /* 0, 1: finish what is in flight, 2: cut */
     struct peri_timer grace;
 };
 
-/* Opens the loop and loads the app. Returns 0 or a UV_E* code with the reason in `error`, UV_ENOENT
- * when there is no such app. peri_loop_close() is due in every case. */
-int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index,
-                   struct peri_buf *error);
+/* Opens the loop. Returns 0 or a UV_E* code; peri_loop_close() is due in every case. */
+int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index);
 
-/* Starts accepting from `fd` (not owned) and the thread that runs the loop. Returns 0 or UV_E*. */
+/* Starts the thread that runs the loop. It accepts from `fd` (not owned) once there is an app.
+ * Returns 0 or UV_E*. */
 int peri_loop_start(struct peri_loop *loop, int fd);
+
+/* From any thread: starts the app of a generation that has loaded. One at a time. */
+void peri_loop_post_generation(struct peri_loop *loop, struct peri_generation *generation);
+
+/* From any thread: the server's current generation is another one, or one was given up. */
+void peri_loop_post_change(struct peri_loop *loop);
 
 /* From any thread: hands over an accepted socket. */
 void peri_loop_post_socket(struct peri_loop *loop, int fd, const union peri_address *peer);
@@ -81,7 +88,7 @@ int peri_loop_close(struct peri_loop *loop);
 /* A connection of this loop is gone; its descriptor is free again. */
 void peri_loop_conn_closed(struct peri_loop *loop);
 
-/* A task of this loop ended: a stopping loop may have waited for it. */
-void peri_loop_task_ended(struct peri_loop *loop);
+/* The last task of a VM of this loop ended: a stopping loop may have waited for it. */
+void peri_loop_tasks_ended(struct peri_loop *loop);
 
 #endif

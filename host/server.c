@@ -1,7 +1,8 @@
 #include "server.h"
 
+#include "generation.h"
 #include "log.h"
-#include "loop.h"
+#include "reload.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -37,6 +38,13 @@ struct peri_loop *peri_server_pick_loop(struct peri_server *server, struct peri_
     return best;
 }
 
+/* The app that is served. On the server's own thread, which alone replaces it. */
+static const struct peri_app *current_app(const struct peri_server *server)
+{
+    const struct peri_generation *generation = atomic_load(&server->generation);
+    return generation != NULL ? &generation->vms[0]->app : NULL;
+}
+
 /* Takes all descriptors the system allows, and derives how many connections fit. */
 static void choose_max_connections(struct peri_server *server)
 {
@@ -49,8 +57,8 @@ static void choose_max_connections(struct peri_server *server)
     }
     uint64_t reserved = RESERVED_DESCRIPTORS + 6 * (uint64_t) server->loop_count;
     uint64_t room = limit.rlim_cur > reserved + 8 ? limit.rlim_cur - reserved : 8;
-    uint64_t asked = server->loops[0].vm->app.limits.max_connections;
-    server->max_connections = asked > 0 && asked < room ? asked : room;
+    uint64_t asked = current_app(server)->limits.max_connections;
+    atomic_store(&server->max_connections, asked > 0 && asked < room ? asked : room);
 }
 
 /* --- signals -----------------------------------------------------------------------------------
@@ -63,7 +71,11 @@ struct signals {
     uv_async_t ended;
     uv_timer_t patience; /* for loops that do not come back from Lua to be told */
     struct peri_server *server;
+    struct peri_reload reload;
+    const char *host;
+    int port;
     int level;
+    int code; /* that the process will exit with */
 };
 
 /* Clients that connect from now on are refused and go elsewhere. */
@@ -82,20 +94,67 @@ static void on_patience_over(uv_timer_t *timer)
     _exit(1);
 }
 
+static void stop(struct signals *signals, int level)
+{
+    signals->level = level;
+    stop_listening(signals->server);
+    peri_reload_stop(&signals->reload);
+    const struct peri_app *app = current_app(signals->server);
+    uint64_t grace = app != NULL && level == 1 ? app->limits.shutdown_grace_ms : 0;
+    uv_timer_start(&signals->patience, on_patience_over, grace + PATIENCE_MS, 0);
+    for (unsigned i = 0; i < signals->server->loop_count; i++)
+        peri_loop_post_stop(&signals->server->loops[i], signals->level);
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct signals *signals = signal->data;
     (void) number;
-    if (signals->level >= 2)
-        return;
-    signals->level++;
-    stop_listening(signals->server);
-    uint64_t grace = signals->server->loops[0].vm->app.limits.shutdown_grace_ms;
-    uv_timer_start(&signals->patience, on_patience_over,
-                   (signals->level == 1 ? grace : 0) + PATIENCE_MS, 0);
-    for (unsigned i = 0; i < signals->server->loop_count; i++)
-        peri_loop_post_stop(&signals->server->loops[i], signals->level);
+    if (signals->level < 2)
+        stop(signals, signals->level + 1);
 }
+
+/* --- versions of the app -----------------------------------------------------------------------
+ */
+
+static void banner(const struct signals *signals, const struct peri_app *app)
+{
+    const char *host = signals->host;
+    unsigned loops = signals->server->loop_count;
+    bool six = strchr(host, ':') != NULL;
+    peri_log_info("%s on http://%s%s%s:%d (version " PERIGEE_VERSION
+                  ", %u loop%s, %zu operation%s)",
+                  app->title != NULL ? app->title : "an app", six ? "[" : "", host, six ? "]" : "",
+                  signals->port, loops, loops == 1 ? "" : "s", app->operation_count,
+                  app->operation_count == 1 ? "" : "s");
+}
+
+static void on_load_ended(struct peri_reload *reload, int code, const char *error)
+{
+    struct signals *signals = peri_container_of(reload, struct signals, reload);
+    const struct peri_app *app = current_app(signals->server);
+    bool first = reload->loads == 1;
+    if (error == NULL) {
+        choose_max_connections(signals->server);
+        peri_app_warn(app);
+    }
+    if (error == NULL && first) {
+        banner(signals, app);
+    } else if (error == NULL) {
+        peri_log_info("reloaded in %.0f ms: %s, %zu operation%s", peri_reload_ms(reload),
+                      app->title != NULL ? app->title : "an app", app->operation_count,
+                      app->operation_count == 1 ? "" : "s");
+    } else if (app != NULL) {
+        peri_log_error("%s\n\n  the version before it keeps serving", error);
+    } else {
+        peri_log_error("%s", error);
+        signals->code = code == UV_ENOENT ? 2 : 1;
+        stop(signals, 2);
+    }
+}
+
+/* --- their end ---------------------------------------------------------------------------------
+ */
 
 static void on_ended(uv_async_t *async)
 {
@@ -113,9 +172,9 @@ static void *join_main(void *arg)
 }
 
 /* Watches the signals from here on; they take effect in wait_for_end(). */
-static void open_signals(struct signals *signals, struct peri_server *server)
+static void open_signals(struct signals *signals, struct peri_server *server, int port)
 {
-    *signals = (struct signals){.server = server};
+    *signals = (struct signals){.server = server, .host = server->config->host, .port = port};
     uv_loop_init(&signals->uv);
     uv_signal_init(&signals->uv, &signals->term);
     uv_signal_init(&signals->uv, &signals->interrupt);
@@ -125,6 +184,7 @@ static void open_signals(struct signals *signals, struct peri_server *server)
     signals->interrupt.data = signals;
     uv_signal_start(&signals->term, on_signal, SIGTERM);
     uv_signal_start(&signals->interrupt, on_signal, SIGINT);
+    peri_reload_open(&signals->reload, server, &signals->uv, on_load_ended);
 }
 
 static void wait_for_end(struct signals *signals)
@@ -134,6 +194,7 @@ static void wait_for_end(struct signals *signals)
     uv_run(&signals->uv, UV_RUN_DEFAULT);
     pthread_join(joiner, NULL);
 
+    peri_reload_close(&signals->reload);
     uv_close((uv_handle_t *) &signals->term, NULL);
     uv_close((uv_handle_t *) &signals->interrupt, NULL);
     uv_close((uv_handle_t *) &signals->ended, NULL);
@@ -154,36 +215,22 @@ static void close_loops(struct peri_server *server)
     free(server->loops);
 }
 
-/* Loads the app in every loop; the first failure is the message. Returns 0 or a UV_E* code. */
+/* Returns 0 or a UV_E* code. */
 static int open_loops(struct peri_server *server)
 {
     unsigned count = (unsigned) server->config->loops;
     server->loops = calloc(count, sizeof(*server->loops));
     if (server->loops == NULL)
         return UV_ENOMEM;
-    struct peri_buf error = {0};
     for (unsigned i = 0; i < count; i++) {
         server->loop_count = i + 1;
-        int rc = peri_loop_open(&server->loops[i], server, i, &error);
+        int rc = peri_loop_open(&server->loops[i], server, i);
         if (rc != 0) {
-            peri_log_error("%.*s", (int) error.len, error.data);
-            peri_buf_deinit(&error);
+            peri_log_error("cannot open loop %u: %s", i, uv_strerror(rc));
             return rc;
         }
     }
-    peri_app_warn(&server->loops[0].vm->app);
     return 0;
-}
-
-static void banner(struct peri_server *server, const char *host, int port)
-{
-    const struct peri_app *app = &server->loops[0].vm->app;
-    bool six = strchr(host, ':') != NULL;
-    peri_log_info("%s on http://%s%s%s:%d (version " PERIGEE_VERSION
-                  ", %u loop%s, %zu operation%s)",
-                  app->title != NULL ? app->title : "an app", six ? "[" : "", host, six ? "]" : "",
-                  port, server->loop_count, server->loop_count == 1 ? "" : "s",
-                  app->operation_count, app->operation_count == 1 ? "" : "s");
 }
 
 int peri_server_run(const struct peri_config *config)
@@ -201,26 +248,24 @@ int peri_server_run(const struct peri_config *config)
         peri_log_error("%s", error);
         goto end_log;
     }
-    int rc = open_loops(&server);
-    if (rc != 0) {
-        code = rc == UV_ENOENT ? 2 : 1;
+    if (open_loops(&server) != 0) {
+        code = 1;
         goto end_loops;
     }
-    choose_max_connections(&server);
 
     struct signals signals;
-    open_signals(&signals, &server);
+    open_signals(&signals, &server, port);
     for (unsigned i = 0; i < server.loop_count; i++) {
-        rc = peri_loop_start(&server.loops[i], server.fd);
+        int rc = peri_loop_start(&server.loops[i], server.fd);
         if (rc != 0) {
             peri_log_error("cannot start loop %u: %s", i, uv_strerror(rc));
             peri_log_close();
             _exit(1); /* the loops that run already have nothing to finish */
         }
     }
-    banner(&server, config->host, port);
+    peri_reload_request(&signals.reload);
     wait_for_end(&signals);
-    code = 0;
+    code = signals.code;
 
 end_loops:
     close_loops(&server);

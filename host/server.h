@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+struct peri_generation;
 struct peri_loop;
 
 struct peri_server {
@@ -13,7 +14,8 @@ struct peri_server {
     struct peri_loop *loops;
     unsigned loop_count;
     int fd; /* the listening socket; -1 once the server stops */
-    uint64_t max_connections;
+    _Atomic(struct peri_generation *) generation; /* that requests begin in; NULL at first */
+    atomic_ullong max_connections;
     atomic_ullong connections; /* open ones, of all loops */
     atomic_bool short_of_room; /* some listener paused: a closing connection wakes them */
 };

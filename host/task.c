@@ -51,10 +51,17 @@ static void on_idle(uv_idle_t *idle)
 
 void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop)
 {
-    *tasks = (struct peri_tasks){.L = L, .loop = loop, .cleanup_ms = PERI_CLEANUP_MS};
+    *tasks = (struct peri_tasks){.L = L, .cleanup_ms = PERI_CLEANUP_MS};
     peri_list_init(&tasks->ready);
     peri_list_init(&tasks->parked);
     peri_list_init(&tasks->free);
+    if (loop != NULL)
+        peri_tasks_attach(tasks, loop);
+}
+
+void peri_tasks_attach(struct peri_tasks *tasks, uv_loop_t *loop)
+{
+    tasks->loop = loop;
     uv_prepare_init(loop, &tasks->prepare);
     uv_check_init(loop, &tasks->check);
     uv_idle_init(loop, &tasks->idle);
@@ -64,6 +71,8 @@ void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop)
     uv_check_start(&tasks->check, on_check);
     uv_unref((uv_handle_t *) &tasks->prepare);
     uv_unref((uv_handle_t *) &tasks->check);
+    if (!peri_list_empty(&tasks->ready))
+        uv_idle_start(&tasks->idle, on_idle);
 }
 
 static void task_free(struct peri_task *task)
@@ -77,6 +86,8 @@ void peri_tasks_close(struct peri_tasks *tasks)
     struct peri_list *link;
     while ((link = peri_list_pop(&tasks->free)) != NULL)
         task_free(peri_container_of(link, struct peri_task, link));
+    if (tasks->loop == NULL)
+        return;
     uv_close((uv_handle_t *) &tasks->prepare, NULL);
     uv_close((uv_handle_t *) &tasks->check, NULL);
     uv_close((uv_handle_t *) &tasks->idle, NULL);
@@ -173,6 +184,8 @@ static void finish(struct peri_task *task, int status)
     end_grace(task);
     peri_scope_abandon(&task->root);
     recycle(task);
+    if (tasks->alive == 0 && tasks->drained != NULL)
+        tasks->drained(tasks);
 }
 
 static void make_ready(struct peri_task *task)
@@ -180,7 +193,7 @@ static void make_ready(struct peri_task *task)
     struct peri_tasks *tasks = task->all;
     peri_list_remove(&task->link);
     peri_list_append(&tasks->ready, &task->link);
-    if (!uv_is_active((uv_handle_t *) &tasks->idle))
+    if (tasks->loop != NULL && !uv_is_active((uv_handle_t *) &tasks->idle))
         uv_idle_start(&tasks->idle, on_idle);
 }
 
@@ -401,6 +414,8 @@ struct peri_task *peri_task_check_waits(lua_State *L)
     if (task == NULL)
         luaL_error(L, "cannot wait here: no task is running (handlers may wait, a loading app may "
                       "not)");
+    if (task->all->loop == NULL)
+        luaL_error(L, "cannot wait here: the app loads; wait in app:on_start()");
     if (!lua_isyieldable(L) || task->all->unyieldable > 0)
         luaL_error(L, "cannot wait here: a C function that cannot be left is running (such as "
                       "table.sort or string.gsub with a callback); wait before or after it");

@@ -60,7 +60,8 @@ struct peri_tasks {
     unsigned alive;
     unsigned depth; /* tasks that run inside of each other's start */
     unsigned cleanup_ms;
-    bool keeps_frames;    /* of an error that is on its way: protect.h */
+    bool keeps_frames;                         /* of an error that is on its way: protect.h */
+    void (*drained)(struct peri_tasks *tasks); /* called when the last one has ended; may be NULL */
     unsigned unyieldable; /* running coroutines of the app whose resumer cannot yield */
     uint64_t resumes;     /* counts lua_resume calls: proves what never entered Lua */
     uv_prepare_t prepare;
@@ -78,7 +79,9 @@ struct peri_op {
     bool deaf;        /* cancellation does not reach it */
 };
 
+/* `loop` may be NULL: no task can wait until peri_tasks_attach(). */
 void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop);
+void peri_tasks_attach(struct peri_tasks *tasks, uv_loop_t *loop);
 
 /* Closes the handles; every task must have ended. The struct belongs to the loop until they closed.
  */

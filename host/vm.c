@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 
 #define TRACEBACK_FRAMES 20
-#define MESSAGE_SHOWN 8192 /* bytes of an error's text in the log */
+#define STEPS_BETWEEN_LOOKS 100000 /* of a load, at the clock */
+#define MESSAGE_SHOWN 8192         /* bytes of an error's text in the log */
 
 static const char ERROR_TYPE[] = "perigee.Error";
 
@@ -173,6 +174,20 @@ static int open_libraries(lua_State *L)
     return 0;
 }
 
+void peri_vm_attach(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers)
+{
+    vm->timers = timers;
+    peri_tasks_attach(&vm->tasks, loop);
+}
+
+uv_loop_t *peri_vm_loop(lua_State *L)
+{
+    uv_loop_t *loop = peri_vm_of(L)->tasks.loop;
+    if (loop == NULL)
+        luaL_error(L, "this cannot be opened while the app loads: open it in app:on_start()");
+    return loop;
+}
+
 int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers)
 {
     *vm = (struct peri_vm){.timers = timers};
@@ -297,10 +312,35 @@ static int load_app(lua_State *L)
     return 0;
 }
 
+/* Fails a load that takes too long. A standing hook is no burden here: most of loading is
+ * compiling. Coroutines inherit it, and lose it in their first step after the load. Past the limit
+ * every step of the app's own code raises, so that a loop around pcall ends as well; the
+ * framework's code may run on to say where it was. */
+static void on_count(lua_State *L, lua_Debug *where)
+{
+    const atomic_ullong *until = peri_vm_of(L)->load_until;
+    if (until == NULL) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    if (uv_hrtime() < atomic_load_explicit(until, memory_order_relaxed))
+        return;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    lua_getinfo(L, "S", where);
+    if (strncmp(where->source, "@perigee/", 9) == 0)
+        return;
+    luaL_where(L, 0);
+    lua_pushliteral(L, "the app took too long to load (--load-timeout-ms), and was here");
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
 int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct peri_buf *error)
 {
     lua_State *L = vm->L;
     struct load load = {.config = config, .app = &vm->app};
+    if (vm->load_until != NULL)
+        lua_sethook(L, on_count, LUA_MASKCOUNT, STEPS_BETWEEN_LOOKS);
     lua_pushcfunction(L, load_app);
     lua_pushlightuserdata(L, &load);
     int rc = 0;
@@ -309,6 +349,8 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
         peri_buf_add_str(error, text != NULL ? text : "the app raised an error without a text");
         rc = load.missing ? UV_ENOENT : UV_EINVAL;
     }
+    vm->load_until = NULL;
+    lua_sethook(L, NULL, 0, 0);
     lua_settop(L, 0);
     return rc;
 }
@@ -316,18 +358,9 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
 /* --- a function in a task, from start to end ----------------------------------------------------
  */
 
-struct call {
-    struct peri_timer timeout;
-    struct peri_task *task;
-    int function;
-    bool ended;
-    lua_Integer result;
-    struct peri_buf *error;
-};
-
 static int call_end(lua_State *L, int status, lua_KContext context)
 {
-    struct call *call = (struct call *) context;
+    struct peri_call *call = (struct peri_call *) context;
     if (status != LUA_OK && status != LUA_YIELD)
         peri_buf_add_str(call->error, luaL_tolstring(L, -1, NULL));
     else
@@ -337,7 +370,7 @@ static int call_end(lua_State *L, int status, lua_KContext context)
 
 static int call_main(lua_State *L)
 {
-    struct call *call = lua_touserdata(L, 1);
+    struct peri_call *call = lua_touserdata(L, 1);
     call->task = peri_task_current(L);
     lua_settop(L, 0);
     lua_pushcfunction(L, peri_traceback);
@@ -347,32 +380,45 @@ static int call_main(lua_State *L)
 
 static void on_call_ended(struct peri_task *task, void *owner, bool failed)
 {
-    struct call *call = owner;
-    call->ended = true;
+    struct peri_call *call = owner;
     if (failed) {
         const char *text = lua_tostring(task->L, -1);
         peri_buf_add_str(call->error, text != NULL ? text : "the task failed");
     }
+    peri_timer_stop(call->vm->timers, &call->timeout);
+    call->task = NULL;
+    call->over = true;
+    if (call->ended != NULL)
+        call->ended(call);
 }
 
 static void on_call_timeout(struct peri_timer *timer)
 {
-    struct call *call = peri_container_of(timer, struct call, timeout);
+    struct peri_call *call = peri_container_of(timer, struct peri_call, timeout);
     peri_task_cancel(call->task, "it took too long");
+}
+
+void peri_vm_begin(struct peri_vm *vm, struct peri_call *call, int function, uint64_t timeout_ms)
+{
+    call->vm = vm;
+    call->function = function;
+    call->timeout.fire = on_call_timeout;
+    uv_update_time(vm->tasks.loop);
+    if (timeout_ms > 0)
+        peri_timer_start(vm->timers, &call->timeout, uv_now(vm->tasks.loop) + timeout_ms);
+    peri_task_start(&vm->tasks, call_main, call, on_call_ended);
 }
 
 int peri_vm_call(struct peri_vm *vm, int function, uint64_t timeout_ms, lua_Integer *result,
                  struct peri_buf *error)
 {
-    struct call call = {.function = function, .error = error, .timeout.fire = on_call_timeout};
+    struct peri_call call = {.error = error};
     size_t before = error->len;
-    uv_update_time(vm->tasks.loop);
-    if (peri_task_start(&vm->tasks, call_main, &call, on_call_ended) != NULL && timeout_ms > 0)
-        peri_timer_start(vm->timers, &call.timeout, uv_now(vm->tasks.loop) + timeout_ms);
-    while (!call.ended && uv_run(vm->tasks.loop, UV_RUN_ONCE) != 0)
+    peri_vm_begin(vm, &call, function, timeout_ms);
+    while (!call.over && uv_run(vm->tasks.loop, UV_RUN_ONCE) != 0)
         ;
     peri_timer_stop(vm->timers, &call.timeout);
-    if (!call.ended) /* it waits for what nothing in this loop will ever wake */
+    if (!call.over) /* it waits for what nothing in this loop will ever wake */
         peri_buf_add_str(error, "the function waits for ever");
     if (result != NULL)
         *result = call.result;

@@ -11,13 +11,48 @@
 #include "timer.h"
 
 #include <lua.h>
+#include <stdatomic.h>
+
+struct peri_generation;
+struct peri_loop;
+struct peri_vm;
+
+/* A call of a function of the app, in a task of its own. Zeroed but for these two: */
+struct peri_call {
+    struct peri_buf *error;                /* why it failed is appended; empty otherwise */
+    void (*ended)(struct peri_call *call); /* called once, outside of Lua; may be NULL */
+
+    struct peri_vm *vm;
+    struct peri_task *task; /* NULL once it has ended */
+    struct peri_timer timeout;
+    int function;
+    bool over;
+    lua_Integer result; /* the integer it returned, or 0 */
+};
+
+/* What a loop thread keeps of a VM that serves its requests; see generation.h. */
+struct peri_life {
+    struct peri_generation *generation;
+    struct peri_loop *loop;
+    struct peri_list link; /* among the VMs of its loop */
+    struct peri_call call; /* of the app's start or stop hook */
+    struct peri_buf error; /* of that call */
+    struct peri_timer grace;
+    unsigned exchanges; /* requests that began in it and are not over */
+    uint8_t phase;      /* enum peri_phase */
+    bool started;       /* the app's start hook has run: its stop hook is due */
+    uint8_t reminders;  /* how often its tasks were asked to end */
+};
 
 struct peri_vm {
     lua_State *L;
     struct peri_tasks tasks;
-    struct peri_timers *timers; /* the loop's */
+    struct peri_timers *timers; /* the loop's; NULL while it loads */
     struct peri_app app;        /* valid after peri_vm_load() */
     struct peri_heap heap;      /* its memory */
+    struct peri_life life;
+    const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
+    bool silent; /* warnings about the app are left to another VM of its generation */
 };
 
 /* The VM of a Lua state or coroutine. */
@@ -26,8 +61,14 @@ static inline struct peri_vm *peri_vm_of(lua_State *L)
     return *(struct peri_vm **) lua_getextraspace(L);
 }
 
-/* Opens a VM whose tasks run on `loop` and whose waits use `timers`. Returns 0 or a UV_E* code. */
+/* Opens a VM whose tasks run on `loop` and whose waits use `timers`. Both may be NULL: then it may
+ * load on any thread, in which nothing can wait or open a handle, and peri_vm_attach() follows on
+ * the thread of its loop. Returns 0 or a UV_E* code. */
 int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers);
+void peri_vm_attach(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers);
+
+/* The loop for a handle that Lua opens. Raises while the app loads, when there is none. */
+uv_loop_t *peri_vm_loop(lua_State *L);
 
 /* Loads the app that the config names (a folder with app.lua, or a Lua file) into vm->app. Returns
  * 0; UV_ENOENT (there is no such app) or UV_EINVAL (it does not load) with the reason in `error`,
@@ -38,14 +79,18 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
  * look in its folder first. Returns false with a message pushed when there is none. May raise. */
 bool peri_vm_find_app(lua_State *L, const char *path);
 
-/* Runs the function at a registry reference in a task and the loop until it has ended, waits
- * included; for what comes before the first request and after the last one. After `timeout_ms` (0:
- * never) the task is cancelled. Returns 0 and, in *result (may be NULL), the integer it returned;
- * or -1 with the error appended. */
+/* Begins to call the function at a registry reference. After `timeout_ms` (0: never) the task is
+ * cancelled. `call` stays where it is until it has ended, which may be before this returns. */
+void peri_vm_begin(struct peri_vm *vm, struct peri_call *call, int function, uint64_t timeout_ms);
+
+/* The same, and runs the loop until the call has ended, waits included; for what comes before the
+ * first request and after the last one. Returns 0 and, in *result (may be NULL), the integer it
+ * returned; or -1 with the error appended. */
 int peri_vm_call(struct peri_vm *vm, int function, uint64_t timeout_ms, lua_Integer *result,
                  struct peri_buf *error);
 
-/* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`. */
+/* Closes the state. Its handles belong to the loop until they have closed, and so does `vm`: in one
+ * turn of the loop they have. */
 void peri_vm_close(struct peri_vm *vm);
 
 /* A message handler for lua_pcall: turns every error into text with a traceback, but for those that

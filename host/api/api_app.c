@@ -4,7 +4,6 @@
 #include "vm.h"
 
 #include <lauxlib.h>
-#include <stdatomic.h>
 
 /* find(path): the file of the app at a folder or file; `require` looks beside it from then on. */
 static int app_find(lua_State *L)
@@ -18,12 +17,10 @@ static int app_find(lua_State *L)
     return 1;
 }
 
-/* is_first(): true in the VM that asks first. All of them load the same app; one speaks of its
- * faults. */
+/* is_first(): false where another VM of the generation speaks of the faults of the app. */
 static int app_is_first(lua_State *L)
 {
-    static atomic_flag asked = ATOMIC_FLAG_INIT;
-    lua_pushboolean(L, !atomic_flag_test_and_set(&asked));
+    lua_pushboolean(L, !peri_vm_of(L)->silent);
     return 1;
 }
 

@@ -379,6 +379,7 @@ static int net_listen(lua_State *L)
         .backlog = (int) luaL_optinteger(L, 4, 511),
         .reuse_port = lua_toboolean(L, 5),
     };
+    peri_vm_loop(L); /* raises while the app loads */
     if (options.path == NULL) {
         luaL_checkstring(L, 1);
         options.host = opt_text(L, 1);

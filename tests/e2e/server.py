@@ -169,6 +169,7 @@ class Server:
         code = self.wait()
         reports = [line for line in self.log if REPORTS.search(line)]
         assert not reports, f"the sanitizers complain:\n{self.output}"
+        assert "please report this" not in self.output, f"a handle leaked:\n{self.output}"
         assert code == 0, f"exit code {code}:\n{self.output}"
 
     def wait_for_sockets(self, count):

@@ -15,7 +15,7 @@
 
 static const char REQUEST_TYPE[] = "perigee.Request";
 static const char HEADERS_TYPE[] = "perigee.Headers";
-static const char STREAM_TYPE[] = "perigee.Stream";
+static const char STREAM_TYPE[] = "perigee.Answer";
 
 static struct peri_exchange *exchange_of(lua_State *L, const char *type)
 {

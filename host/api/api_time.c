@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 #include <math.h>
+#include <time.h>
 
 struct sleep_op {
     struct peri_op op;
@@ -34,12 +35,31 @@ static int time_sleep(lua_State *L)
     sleep->op.cancel = sleep_cancel;
     sleep->timer.fire = on_awake;
     sleep->timers = vm->timers;
-    uv_update_time(vm->tasks.loop); /* the handler may have computed since the loop looked */
-    peri_timer_start(vm->timers, &sleep->timer, uv_now(vm->tasks.loop) + (uint64_t) ceil(ms));
+    /* From the clock itself: the loop's is older, and cut to milliseconds, and would wake early. */
+    double due = ms == 0 ? 0 : ceil((double) uv_hrtime() / 1e6 + ms);
+    peri_timer_start(vm->timers, &sleep->timer, (uint64_t) due);
     return peri_op_await(L, &sleep->op);
 }
 
+/* now(): seconds since 1970 */
+static int time_now(lua_State *L)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    lua_pushnumber(L, (lua_Number) now.tv_sec + (lua_Number) now.tv_nsec / 1e9);
+    return 1;
+}
+
+/* monotonic(): milliseconds */
+static int time_monotonic(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number) uv_hrtime() / 1e6);
+    return 1;
+}
+
 static const luaL_Reg time_functions[] = {
+    {"monotonic", time_monotonic},
+    {"now", time_now},
     {"sleep", time_sleep},
     {NULL, NULL},
 };

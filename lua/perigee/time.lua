@@ -1,0 +1,76 @@
+--- Waiting, clocks and dates.
+
+local host = require("perigee.host")
+
+local M = {}
+
+--- Waits without blocking the loop. Raises when the task is cancelled.
+---@async
+---@param ms number milliseconds, 0 or more; 0 lets other tasks run first
+function M.sleep(ms)
+  host.time.sleep(ms)
+end
+
+--- The time of day, in seconds since 1970 with their fraction, as os.time() counts. Can jump when the clock is set.
+---@return number
+function M.now()
+  return host.time.now()
+end
+
+--- Milliseconds since some moment in the past, with their fraction; never goes back. For measuring.
+---@return number
+function M.monotonic()
+  return host.time.monotonic()
+end
+
+--- Iterates for ever, once every `ms` milliseconds, and keeps the beat however long a turn takes: beats that a
+--- turn misses are left out. The value is the number of the beat, so a gap tells how many.
+---
+---     for beat in time.interval(1000) do poll() end
+---@async
+---@param ms number milliseconds, more than 0
+---@return fun(): integer
+function M.interval(ms)
+  if type(ms) ~= "number" or ms <= 0 or ms ~= ms then
+    error("time.interval: milliseconds, more than 0, expected", 2)
+  end
+  local start, beat = M.monotonic(), 0
+  return function()
+    local passed = math.tointeger((M.monotonic() - start) // ms)
+    beat = math.max(beat, passed) + 1
+    host.time.sleep(math.max(0, start + beat * ms - M.monotonic()))
+    return beat
+  end
+end
+
+--- A time of day as RFC 3339 (ISO 8601) in UTC: "2026-11-21T15:04:05Z", with milliseconds when the time has a fraction.
+---@param seconds? number since 1970; now if not given
+---@return string
+function M.iso(seconds)
+  seconds = seconds or M.now()
+  local ms = math.tointeger((seconds * 1000) // 1)
+  local text = os.date("!%Y-%m-%dT%H:%M:%S", ms // 1000)
+  return ms % 1000 == 0 and text .. "Z" or ("%s.%03dZ"):format(text, ms % 1000)
+end
+
+local DAYS = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
+local MONTHS =
+  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
+
+--- A time of day as HTTP writes dates (RFC 9110): "Sat, 21 Nov 2026 15:04:05 GMT".
+---@param seconds? number since 1970; now if not given
+---@return string
+function M.http_date(seconds)
+  local at = os.date("!*t", math.tointeger((seconds or M.now()) // 1))
+  return ("%s, %02d %s %04d %02d:%02d:%02d GMT"):format(
+    DAYS[at.wday],
+    at.day,
+    MONTHS[at.month],
+    at.year,
+    at.hour,
+    at.min,
+    at.sec
+  )
+end
+
+return M

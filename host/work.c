@@ -26,6 +26,8 @@ static void after_work(uv_work_t *req, int status)
 {
     (void) status; /* UV_ECANCELED: then the wait raises, and nobody asks for a result */
     struct peri_job *job = peri_container_of(req, struct peri_job, req);
+    if (job->over != NULL)
+        job->over(job);
     peri_op_done(&job->op);
 }
 

@@ -14,6 +14,9 @@ struct peri_job {
     struct peri_op op; /* `finish` is set by the caller */
     uv_work_t req;
     void (*run)(struct peri_job *job);
+    /* On the VM's thread when the job is over, also after a cancellation; may be NULL. For what
+     * should not wait for the collector. */
+    void (*over)(struct peri_job *job);
     void (*deinit)(struct peri_job *job); /* may be NULL */
 };
 

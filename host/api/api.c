@@ -11,7 +11,8 @@ static const luaL_Reg modules[] = {
     {"task", peri_open_task},         {"time", peri_open_time},
     {"crypto", peri_open_crypto},     {"signature", peri_open_signature},
     {"compress", peri_open_compress}, {"stream", peri_open_stream},
-    {"net", peri_open_net},           {NULL, NULL},
+    {"net", peri_open_net},           {"fs", peri_open_fs},
+    {"fs_watch", peri_open_fs_watch}, {NULL, NULL},
 };
 
 int luaopen_perigee_host(lua_State *L)

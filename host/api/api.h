@@ -21,6 +21,8 @@ int peri_open_app(lua_State *L);
 int peri_open_assets(lua_State *L);
 int peri_open_document(lua_State *L);
 int peri_open_log(lua_State *L);
+int peri_open_fs(lua_State *L);
+int peri_open_fs_watch(lua_State *L);
 int peri_open_net(lua_State *L);
 int peri_open_stream(lua_State *L);
 int peri_open_crypto(lua_State *L);

@@ -180,6 +180,21 @@ function M.is_answer(value)
   return M.is_http_error(value) or M.is_validation_error(value)
 end
 
+local Failure = {}
+Failure.__index = Failure
+
+function Failure:__tostring()
+  return self.message
+end
+
+--- A failure of the world, for `return nil, err`, like those the host makes.
+---@param code string such as "EFBIG"
+---@param message string
+---@return perigee.Error
+function M.failure(code, message)
+  return setmetatable({ code = code, message = message }, Failure)
+end
+
 --- Whether a value is the error of a cancelled task, which nothing may swallow.
 ---@param value any
 ---@return boolean

@@ -44,8 +44,10 @@ setmetatable(json, {
 local LAZY = {
   compress = true,
   crypto = true,
+  fs = true,
   jwt = true,
   net = true,
+  time = true,
 }
 
 ---@class perigee

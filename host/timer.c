@@ -44,7 +44,7 @@ static void arm(struct peri_timers *timers)
 {
     if (timers->firing)
         return;
-    if (timers->count == 0) {
+    if (timers->count == 0 || timers->frozen) {
         uv_timer_stop(&timers->clock);
         return;
     }
@@ -53,10 +53,8 @@ static void arm(struct peri_timers *timers)
     uv_timer_start(&timers->clock, on_clock, due > now ? due - now : 0, 0);
 }
 
-static void on_clock(uv_timer_t *clock)
+static void serve(struct peri_timers *timers, uint64_t now)
 {
-    struct peri_timers *timers = clock->data;
-    uint64_t now = uv_now(clock->loop);
     timers->firing = true;
     while (timers->count > 0 && timers->heap[0]->due <= now) {
         struct peri_timer *timer = timers->heap[0];
@@ -65,6 +63,11 @@ static void on_clock(uv_timer_t *clock)
     }
     timers->firing = false;
     arm(timers);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    serve(clock->data, uv_now(clock->loop));
 }
 
 void peri_timers_open(struct peri_timers *timers, uv_loop_t *loop)
@@ -83,8 +86,47 @@ void peri_timers_close(struct peri_timers *timers)
     timers->cap = 0;
 }
 
+void peri_timers_freeze(struct peri_timers *timers)
+{
+    if (timers->frozen)
+        return;
+    timers->now = uv_now(timers->clock.loop);
+    timers->frozen = true;
+    arm(timers);
+}
+
+void peri_timers_thaw(struct peri_timers *timers)
+{
+    if (!timers->frozen)
+        return;
+    uint64_t now = uv_now(timers->clock.loop);
+    for (uint32_t i = 0; i < timers->count; i++) { /* all by the same time: their order stays */
+        struct peri_timer *timer = timers->heap[i];
+        timer->due = timer->due > timers->now ? timer->due - timers->now + now : now;
+    }
+    timers->frozen = false;
+    arm(timers);
+}
+
+bool peri_timers_advance(struct peri_timers *timers, uint64_t until)
+{
+    if (timers->count == 0 || timers->heap[0]->due > until) {
+        if (until > timers->now)
+            timers->now = until;
+        return false;
+    }
+    if (timers->heap[0]->due > timers->now)
+        timers->now = timers->heap[0]->due;
+    serve(timers, timers->now);
+    return true;
+}
+
 void peri_timer_start(struct peri_timers *timers, struct peri_timer *timer, uint64_t due)
 {
+    if (timers->frozen) {
+        uint64_t now = uv_now(timers->clock.loop);
+        due = timers->now + (due > now ? due - now : 0);
+    }
     if (timer->slot != 0) {
         uint64_t before = timer->due;
         timer->due = due;

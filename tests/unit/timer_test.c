@@ -261,6 +261,45 @@ static void a_hundred_thousand_timers_agree_with_a_sorted_list(void **state)
     free(nodes);
 }
 
+static void a_frozen_clock_moves_when_it_is_told(void **state)
+{
+    (void) state;
+    struct node nodes[3] = {0};
+    start(&nodes[0], 0, 0);
+    peri_timers_freeze(&clocks.timers);
+    uint64_t frozen = peri_timers_now(&clocks.timers);
+    start(&nodes[1], 1, 60000);
+    start(&nodes[2], 2, 3600000);
+    uv_run(&clocks.loop, UV_RUN_DEFAULT); /* nothing keeps it: the clock does not tick */
+    assert_int_equal(clocks.count, 0);
+
+    assert_true(peri_timers_advance(&clocks.timers, frozen + 59999));
+    FIRED(0);
+    assert_false(peri_timers_advance(&clocks.timers, frozen + 59999));
+    assert_int_equal(peri_timers_now(&clocks.timers), frozen + 59999);
+    assert_true(peri_timers_advance(&clocks.timers, UINT64_MAX));
+    FIRED(0, 1);
+    assert_true(peri_timers_now(&clocks.timers) >= frozen + 60000);
+
+    peri_timer_stop(&clocks.timers, &nodes[2].timer);
+    assert_false(peri_timers_advance(&clocks.timers, frozen));
+}
+
+static void what_a_thawed_clock_left_open_happens_in_real_time(void **state)
+{
+    (void) state;
+    struct node nodes[2] = {0};
+    peri_timers_freeze(&clocks.timers);
+    uint64_t frozen = peri_timers_now(&clocks.timers);
+    start(&nodes[0], 0, 2000);
+    start(&nodes[1], 1, 2001);
+    assert_false(peri_timers_advance(&clocks.timers, frozen + 1990));
+    peri_timers_thaw(&clocks.timers);
+    assert_true(nodes[0].timer.due <= uv_now(&clocks.loop) + 10);
+    run();
+    FIRED(0, 1);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -275,6 +314,8 @@ int main(void)
         test(a_firing_timer_can_stop_those_that_are_due_with_it),
         test(a_firing_timer_can_start_itself_again),
         test(a_firing_timer_can_move_others),
+        test(a_frozen_clock_moves_when_it_is_told),
+        test(what_a_thawed_clock_left_open_happens_in_real_time),
         test(a_hundred_thousand_timers_agree_with_a_sorted_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

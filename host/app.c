@@ -202,7 +202,8 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     lua_pop(L, 1);
 }
 
-void peri_app_warn(const struct peri_app *app)
+void peri_app_each_shadowed(const struct peri_app *app,
+                            void (*say)(void *context, const char *text), void *context)
 {
     const struct peri_route *route = NULL;
     for (size_t i = 0; (route = peri_router_route(app->router, i)) != NULL; i++) {
@@ -210,19 +211,54 @@ void peri_app_warn(const struct peri_app *app)
         const struct peri_route *first = peri_router_shadow(app->router, i, &methods);
         if (first == NULL)
             continue;
-        struct peri_buf names = {0};
-        for (unsigned method = 0; method < 64; method++) {
-            if (methods & PERI_METHOD_BIT(method))
-                peri_buf_addf(&names, "%s%s", names.len > 0 ? ", " : "",
-                              llhttp_method_name((llhttp_method_t) method));
-        }
         const struct peri_operation *hidden = route->operation;
         const struct peri_operation *taker = first->operation;
-        peri_log_warn("%s: %.*s %s is never reached: %s at %s takes its requests",
-                      hidden->source != NULL ? hidden->source : "?", (int) names.len, names.data,
-                      hidden->path, taker->path, taker->source != NULL ? taker->source : "?");
-        peri_buf_deinit(&names);
+        struct peri_buf text = {0};
+        peri_buf_addf(&text, "%s: ", hidden->source != NULL ? hidden->source : "?");
+        const char *separator = "";
+        for (unsigned method = 0; method < 64; method++) {
+            if (!(methods & PERI_METHOD_BIT(method)))
+                continue;
+            peri_buf_addf(&text, "%s%s", separator, llhttp_method_name((llhttp_method_t) method));
+            separator = ", ";
+        }
+        peri_buf_addf(&text, " %s is never reached: %s at %s takes its requests", hidden->path,
+                      taker->path, taker->source != NULL ? taker->source : "?");
+        peri_buf_add_byte(&text, '\0');
+        say(context, text.data);
+        peri_buf_deinit(&text);
     }
+}
+
+static void warn(void *context, const char *text)
+{
+    (void) context;
+    peri_log_warn("%s", text);
+}
+
+void peri_app_warn(const struct peri_app *app)
+{
+    peri_app_each_shadowed(app, warn, NULL);
+}
+
+/* 0 is what a reference is before it was read. */
+static void unref(lua_State *L, int reference)
+{
+    if (reference > 0)
+        luaL_unref(L, LUA_REGISTRYINDEX, reference);
+}
+
+void peri_app_release(lua_State *L, struct peri_app *app)
+{
+    for (size_t i = 0; i < app->operation_count; i++) {
+        unref(L, app->operations[i].handler);
+        unref(L, app->operations[i].inputs_ref);
+        unref(L, app->operations[i].response_ref);
+    }
+    unref(L, app->fallback);
+    unref(L, app->start);
+    unref(L, app->stop);
+    peri_app_deinit(app);
 }
 
 void peri_app_deinit(struct peri_app *app)

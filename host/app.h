@@ -60,8 +60,15 @@ struct peri_app {
  */
 void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config);
 
-/* Warns of operations that no request reaches, with both places. */
+/* Calls `say` for each operation that no request reaches, with both places. */
+void peri_app_each_shadowed(const struct peri_app *app,
+                            void (*say)(void *context, const char *text), void *context);
+
+/* Logs them as warnings. */
 void peri_app_warn(const struct peri_app *app);
+
+/* Gives back what the app holds in the registry of a VM that lives on, and then as below. */
+void peri_app_release(lua_State *L, struct peri_app *app);
 
 void peri_app_deinit(struct peri_app *app);
 

@@ -32,28 +32,31 @@ const struct peri_limit_option peri_limit_options[] = {
 };
 const size_t peri_limit_option_count = sizeof(peri_limit_options) / sizeof(*peri_limit_options);
 
-void peri_config_usage(void)
+void peri_config_usage(struct peri_buf *text)
 {
-    puts("usage: perigee run APPDIR [options]\n"
-         "\n"
-         "  APPDIR                      a folder with app.lua, or a Lua file that returns an app\n"
-         "  --host ADDRESS              address to listen on (127.0.0.1)\n"
-         "  --port N                    port to listen on, 0 for a free one (8000)\n"
-         "  --loops N                   loop threads (number of cores)\n"
-         "  --log text|json|off         access log on standard output (text)\n"
-         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
-         "\n"
-         "every option may also stand in the environment: PERIGEE_PORT=9000\n"
-         "\n"
-         "limits (also options of perigee.app{ limits = { max_body_bytes = ... } }; a flag "
-         "wins):\n");
+    peri_buf_add_lit(
+        text,
+        "usage: perigee run APPDIR [options]\n"
+        "\n"
+        "  APPDIR                      a folder with app.lua, or a Lua file that returns an app\n"
+        "  --host ADDRESS              address to listen on (127.0.0.1)\n"
+        "  --port N                    port to listen on, 0 for a free one (8000)\n"
+        "  --loops N                   loop threads (number of cores)\n"
+        "  --log text|json|off         access log on standard output (text)\n"
+        "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
+        "\n"
+        "every option may also stand in the environment: PERIGEE_PORT=9000\n"
+        "\n"
+        "limits (also options of perigee.app{ limits = { max_body_bytes = ... } }; a flag "
+        "wins):\n\n");
     for (size_t i = 0; i < peri_limit_option_count; i++) {
         const struct peri_limit_option *option = &peri_limit_options[i];
         char flag[48];
         snprintf(flag, sizeof(flag), "--%s N", option->name);
         for (char *c = flag; *c != '\0'; c++)
             *c = *c == '_' ? '-' : *c;
-        printf("  %-27s %s (%llu)\n", flag, option->help, (unsigned long long) option->fallback);
+        peri_buf_addf(text, "  %-27s %s (%llu)\n", flag, option->help,
+                      (unsigned long long) option->fallback);
     }
 }
 
@@ -180,8 +183,7 @@ static int parse_environment(struct peri_config *config, char *error, size_t err
     return 0;
 }
 
-int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
-                      size_t error_size)
+void peri_config_default(struct peri_config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     *config = (struct peri_config){
@@ -194,7 +196,12 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, char *e
     };
     for (size_t i = 0; i < peri_limit_option_count; i++)
         *peri_limit(&config->limits, i) = peri_limit_options[i].fallback;
+}
 
+int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
+                      size_t error_size)
+{
+    peri_config_default(config);
     if (parse_environment(config, error, error_size) != 0)
         return -1;
     for (int i = 0; i < argc; i++) {

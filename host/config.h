@@ -4,6 +4,8 @@
 #ifndef PERI_CONFIG_H
 #define PERI_CONFIG_H
 
+#include "buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,12 +64,16 @@ struct peri_config {
     uint32_t limits_given; /* bit i: option i came as a flag */
 };
 
+/* The settings of a server that is told nothing. */
+void peri_config_default(struct peri_config *config);
+
 /* Reads the flags behind `perigee run`. Returns 0, or -1 with one line in `error` that says what is
  * wrong and what is meant. `argv` must outlive the config. */
 int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
                       size_t error_size);
 
-/* Prints the flags with their defaults. */
-void peri_config_usage(void);
+/* Appends the flags with their defaults: the help of `perigee run`, from which its manual page and
+ * the completion of shells are made, too. */
+void peri_config_usage(struct peri_buf *text);
 
 #endif

@@ -26,7 +26,12 @@ static struct {
     bool closing;
     struct peri_buf waiting[2];
     uint64_t dropped;
-} log = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+    struct peri_buf *diverted; /* takes the error stream's lines; NULL: they are written */
+} log = {
+    .mutex = PTHREAD_MUTEX_INITIALIZER,
+    .wake = PTHREAD_COND_INITIALIZER,
+    .format = PERI_LOG_OFF, /* nobody logs requests before the log is open */
+};
 
 static int descriptor(int stream)
 {
@@ -213,6 +218,11 @@ void peri_log_close(void)
     peri_buf_deinit(&log.waiting[1]);
 }
 
+void peri_log_divert(struct peri_buf *to)
+{
+    log.diverted = to;
+}
+
 enum peri_log_format peri_log_access_format(void)
 {
     return log.format;
@@ -220,6 +230,13 @@ enum peri_log_format peri_log_access_format(void)
 
 void peri_log_write(enum peri_log_stream stream, const char *line, size_t len)
 {
+    if (log.diverted != NULL && stream == PERI_LOG_ERROR) {
+        pthread_mutex_lock(&log.mutex);
+        if (log.diverted->len + len <= QUEUE_LIMIT)
+            peri_buf_add(log.diverted, line, len);
+        pthread_mutex_unlock(&log.mutex);
+        return;
+    }
     if (!log.running) {
         write_all(descriptor(stream), line, len, DRAIN_MS);
         return;

@@ -6,6 +6,7 @@
 #ifndef PERI_LOG_H
 #define PERI_LOG_H
 
+#include "buf.h"
 #include "config.h"
 
 enum peri_log_stream {
@@ -20,6 +21,10 @@ int peri_log_open(enum peri_log_format format);
 void peri_log_close(void);
 
 enum peri_log_format peri_log_access_format(void);
+
+/* From here on the lines of the error stream are appended to `to`, for a test that looks at them;
+ * NULL ends that. Call it while nobody else logs. */
+void peri_log_divert(struct peri_buf *to);
 
 /* Queues bytes that end with a newline. */
 void peri_log_write(enum peri_log_stream stream, const char *line, size_t len);

@@ -89,6 +89,11 @@ static void end_if_empty(struct peri_loop *loop)
     uv_stop(&loop->uv);
 }
 
+void peri_loop_cut(struct peri_loop *loop)
+{
+    cut_conns(loop);
+}
+
 /* --- messages from other threads ---------------------------------------------------------------
  */
 

@@ -85,6 +85,9 @@ void peri_loop_post_stop(struct peri_loop *loop, int level);
  * UV_EBUSY when a handle was left open, which is a bug. */
 int peri_loop_close(struct peri_loop *loop);
 
+/* Closes every connection. */
+void peri_loop_cut(struct peri_loop *loop);
+
 /* A connection of this loop is gone; its descriptor is free again. */
 void peri_loop_conn_closed(struct peri_loop *loop);
 

@@ -1,11 +1,15 @@
 #include "script.h"
 
+#include "api/api.h"
 #include "log.h"
-#include "vm.h"
+#include "loop.h"
+#include "server.h"
 
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdio.h>
+
+#define PATIENCE_MS 1000 /* for tasks that a script leaves behind */
 
 struct script {
     int argc;
@@ -50,12 +54,12 @@ static void push_file(lua_State *L, struct script *script)
         lua_error(L);
 }
 
-static void push_command(lua_State *L, struct script *script)
+static void push_command(lua_State *L)
 {
     lua_getglobal(L, "require");
     lua_pushliteral(L, "perigee.cli");
     lua_call(L, 1, 1);
-    lua_getfield(L, -1, script->argv[0]);
+    lua_getfield(L, -1, "main");
 }
 
 /* Protected: makes the function that is run. */
@@ -63,50 +67,90 @@ static int prepare(lua_State *L)
 {
     struct script *script = lua_touserdata(L, 1);
     if (script->is_command)
-        push_command(L, script);
+        push_command(L);
     else
         push_file(L, script);
-    luaL_checkstack(L, script->argc, "too many arguments");
+    luaL_checkstack(L, script->argc + 1, "too many arguments");
     if (script->argc > 200)
         return luaL_error(L, "too many arguments: 200 at most");
-    for (int i = 1; i < script->argc; i++)
+    int first = script->is_command ? 0 : 1;
+    for (int i = first; i < script->argc; i++)
         lua_pushstring(L, script->argv[i]);
-    lua_pushcclosure(L, call_with_arguments, script->argc);
+    lua_pushcclosure(L, call_with_arguments, script->argc - first + 1);
     script->function = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
+static void on_patience_over(struct peri_timer *timer)
+{
+    (void) timer;
+}
+
+/* Connections and tasks that the script left behind end, and may clean up for a moment. */
+static void end_all(struct peri_loop *loop, struct peri_vm *vm)
+{
+    struct peri_timer patience = {.fire = on_patience_over};
+    peri_timers_thaw(vm->timers);
+    peri_loop_cut(loop);
+    peri_tasks_cancel(&vm->tasks, "the script has ended");
+    uv_update_time(&loop->uv);
+    peri_timer_start(&loop->timers, &patience, uv_now(&loop->uv) + PATIENCE_MS);
+    while (vm->tasks.alive > 0 && peri_timer_runs(&patience))
+        uv_run(&loop->uv, UV_RUN_ONCE);
+    peri_timer_stop(&loop->timers, &patience);
+    uv_run(&loop->uv, UV_RUN_NOWAIT); /* lets go of what was closed */
+}
+
+/* Runs the script; what is wrong is appended to `error`. */
+static lua_Integer call(struct script *script, struct peri_vm *vm, struct peri_buf *error)
+{
+    lua_Integer code = 0;
+    lua_pushcfunction(vm->L, prepare);
+    lua_pushlightuserdata(vm->L, script);
+    if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
+        const char *text = lua_tostring(vm->L, -1);
+        peri_buf_add_str(error, text != NULL ? text : "an error without a text");
+    } else {
+        peri_vm_call(vm, script->function, 0, &code, error);
+    }
+    return code;
+}
+
+/* The loop serves nobody, but what runs in it can: tests put an app into it (api/api_test.c). The
+ * VM is of no generation. Its waits have a clock of their own, which a test may freeze without
+ * freezing the deadlines of connections. */
 static int run(struct script *script)
 {
-    uv_loop_t loop;
+    struct peri_config config;
+    struct peri_server server = {.config = &config, .fd = -1};
+    struct peri_loop loop;
     struct peri_timers timers;
     struct peri_vm vm;
     struct peri_buf error = {0};
-    lua_Integer code = 0;
 
     signal(SIGPIPE, SIG_IGN);
-    if (uv_loop_init(&loop) != 0)
+    peri_config_default(&config);
+    if (peri_loop_open(&loop, &server, 0) != 0)
         return 1;
-    peri_timers_open(&timers, &loop);
-    if (peri_vm_open(&vm, &loop, &timers) != 0)
+    uv_unref((uv_handle_t *) &loop.wake); /* nobody sends it: a script may wait for nothing */
+    peri_timers_open(&timers, &loop.uv);
+    if (peri_vm_open(&vm, &loop.uv, &timers) != 0)
         return 1;
-    lua_pushcfunction(vm.L, prepare);
-    lua_pushlightuserdata(vm.L, script);
-    if (lua_pcall(vm.L, 1, 0, 0) != LUA_OK) {
-        const char *text = lua_tostring(vm.L, -1);
-        peri_buf_add_str(&error, text != NULL ? text : "an error without a text");
-    } else {
-        peri_vm_call(&vm, script->function, 0, &code, &error);
-    }
+    vm.life.loop = &loop;
+    loop.vm = &vm;
+    peri_test_offer(vm.L, &loop);
+
+    lua_Integer code = call(script, &vm, &error);
     if (error.len > 0) {
         peri_log_error("%.*s", (int) error.len, error.data);
         code = 1;
     }
     peri_buf_deinit(&error);
+    end_all(&loop, &vm);
     peri_vm_close(&vm);
     peri_timers_close(&timers);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
+    if (peri_loop_close(&loop) != 0)
+        peri_log_error("the script ended with an open handle: please report this");
     return (int) code;
 }
 

@@ -8,7 +8,7 @@
  * code. */
 int peri_script_run(int argc, char **argv);
 
-/* Runs require("perigee.cli")[argv[0]](...), a command that is written in Lua. */
+/* Runs require("perigee.cli").main(argv[0], ...): a command that is written in Lua. */
 int peri_script_command(int argc, char **argv);
 
 #endif

@@ -5,14 +5,23 @@
 #include <lauxlib.h>
 
 static const luaL_Reg modules[] = {
-    {"app", peri_open_app},           {"assets", peri_open_assets},
-    {"document", peri_open_document}, {"log", peri_open_log},
-    {"response", peri_open_response}, {"schema", luaopen_perigee_schema},
-    {"task", peri_open_task},         {"time", peri_open_time},
-    {"crypto", peri_open_crypto},     {"signature", peri_open_signature},
-    {"compress", peri_open_compress}, {"stream", peri_open_stream},
-    {"net", peri_open_net},           {"fs", peri_open_fs},
-    {"fs_watch", peri_open_fs_watch}, {NULL, NULL},
+    {"app", peri_open_app},
+    {"assets", peri_open_assets},
+    {"document", peri_open_document},
+    {"log", peri_open_log},
+    {"response", peri_open_response},
+    {"schema", luaopen_perigee_schema},
+    {"task", peri_open_task},
+    {"time", peri_open_time},
+    {"crypto", peri_open_crypto},
+    {"signature", peri_open_signature},
+    {"compress", peri_open_compress},
+    {"stream", peri_open_stream},
+    {"net", peri_open_net},
+    {"fs", peri_open_fs},
+    {"fs_watch", peri_open_fs_watch},
+    {"test", peri_open_test},
+    {NULL, NULL},
 };
 
 int luaopen_perigee_host(lua_State *L)

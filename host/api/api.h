@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 struct peri_exchange;
+struct peri_loop;
 struct peri_request_box;
 
 /* Opens perigee.host, the table of all modules. */
@@ -36,6 +37,10 @@ void peri_queue_open(lua_State *L);
 /* task.group, and whether a C function is it or another one that opens a scope. */
 int peri_group_run(lua_State *L);
 bool peri_opens_scope(lua_CFunction function);
+int peri_open_test(lua_State *L);
+
+/* Lets perigee.host.test of this VM serve an app in `loop`, which was prepared without one. */
+void peri_test_offer(lua_State *L, struct peri_loop *loop);
 
 /* Pushes the request object of an exchange, and the `out` of a streamed answer. Whoever calls keeps
  * it on the stack for as long as the exchange lives, and empties the box then. */

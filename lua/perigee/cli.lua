@@ -1,133 +1,120 @@
---- Commands that look at an app without serving it. The host calls them by name, with the arguments as
---- strings; what they return is the exit code.
+--- The command line: one table of commands, from which help, manual page and completion are made, too.
+--- The host runs `run` and `version` itself and hands everything else to main(); what that returns is the
+--- exit code: 0, 1 for a fault that was looked for and found, 2 for what was not asked properly.
 
-local diff = require("perigee.openapi_diff")
-local entry = require("perigee.entry")
-local host = require("perigee.host")
-local json = require("perigee.json")
+local arguments = require("perigee.cli.arguments")
+local errors = require("perigee.errors")
+local help = require("perigee.cli.help")
+local terminal = require("perigee.cli.terminal")
 
 local M = {}
 
-local function fail(format, ...)
-  io.stderr:write("perigee: ", format:format(...), "\n")
-  return 2
-end
+-- In the order of the help. Those that the host runs are described here, the others where they are done.
+-- stylua: ignore
+local ORDER = {
+  "run", "test", "routes", "openapi", "help", "version",
+}
 
--- Loads the app of a folder or file as `perigee run` does. Nil and the exit code when it does not load,
--- which has then been said.
-local function load_app(path)
-  local file, message = host.app.find(path)
-  if not file then
-    return nil, fail("%s", message)
+local OF_HOST = {
+  run = {
+    name = "run",
+    usage = "APPDIR [options]",
+    summary = "serves an app",
+    description = "Serves the app until SIGTERM or SIGINT, which finish what is in flight.",
+    operands = 1,
+    host_flags = true,
+  },
+  version = { name = "version", usage = "", summary = "prints the version" },
+}
+
+OF_HOST.help = {
+  name = "help",
+  usage = "[COMMAND]",
+  summary = "tells what the commands do",
+  operands = 1,
+  run = function(operands)
+    local name = operands[1]
+    if not name then
+      io.write(help.overview(M.commands()))
+      return 0
+    end
+    local command = M.command(name)
+    if not command then
+      return M.unknown(name)
+    end
+    io.write(help.command(command))
+    return 0
+  end,
+}
+
+local function is_known(name)
+  for _, known in ipairs(ORDER) do
+    if known == name then
+      return true
+    end
   end
-  local ok, built = pcall(entry.load, file)
-  if not ok then
-    io.stderr:write("perigee: ", tostring(built), "\n")
-    return nil, 1
+  return false
+end
+
+--- A command by its name; nil when there is none.
+---@param name string
+---@return perigee.cli.Command?
+function M.command(name)
+  if is_known(name) then
+    return OF_HOST[name] or require("perigee.cli." .. name)
   end
-  return built
 end
 
-local function pad(text, width)
-  return text .. (" "):rep(width - utf8.len(text))
+--- All commands, in the order of the help.
+---@return perigee.cli.Command[]
+function M.commands()
+  local commands = {}
+  for i, name in ipairs(ORDER) do
+    commands[i] = M.command(name)
+  end
+  return commands
 end
 
---- `perigee routes APPDIR`: one line for each operation, with its name, what it depends on and where it
---- was declared.
----@param path? string
+--- Says that there is no such command. Returns the exit code.
+---@param name string
 ---@return integer
-function M.routes(path, ...)
-  if not path or select("#", ...) > 0 then
-    return fail("usage: perigee routes APPDIR")
+function M.unknown(name)
+  local known = {}
+  for _, one in ipairs(ORDER) do
+    known[one] = true
   end
-  local built, code = load_app(path)
-  if not built then
-    return code
-  end
-  local rows, widths = {}, { 0, 0, 0, 0 }
-  for _, operation in ipairs(built.operations) do
-    local row = {
-      table.concat(operation.methods, ","),
-      operation.path,
-      operation.name or "",
-      operation.needs and #operation.needs > 0 and "needs " .. table.concat(operation.needs, ", ")
-        or "",
-      operation.source,
-    }
-    for i = 1, 4 do
-      widths[i] = math.max(widths[i], utf8.len(row[i]))
-    end
-    rows[#rows + 1] = row
-  end
-  for _, row in ipairs(rows) do
-    for i = 1, 4 do
-      row[i] = pad(row[i], widths[i])
-    end
-    io.write((table.concat(row, "  "):gsub("%s+$", "")), "\n")
-  end
-  return 0
+  local nearest = errors.nearest(name, known)
+  local hint = nearest and ("did you mean '%s'?"):format(nearest) or "perigee help lists them"
+  return terminal.fail("unknown command '%s' (%s)", name, hint)
 end
 
-local function read_file(path)
-  local file, message = io.open(path, "r")
-  if not file then
-    return nil, message
-  end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
---- `perigee openapi APPDIR`: prints the document. With `--diff OLD.json` prints what breaks clients of
---- the old one instead, and returns 1 when anything does.
+--- Runs a command. Called by the host with the arguments of the process.
+---@async
+---@param name? string
 ---@param ... string
----@return integer
-function M.openapi(...)
-  local path, old_path
-  local arguments = { ... }
-  local i = 1
-  while arguments[i] do
-    local argument = arguments[i]
-    if argument == "--diff" then
-      old_path = arguments[i + 1]
-      if not old_path then
-        return fail("--diff needs a file")
-      end
-      i = i + 1
-    elseif argument:sub(1, 1) == "-" then
-      return fail("unknown option '%s' (usage: perigee openapi APPDIR [--diff OLD.json])", argument)
-    elseif path then
-      return fail("one app at a time: '%s' is too much", argument)
-    else
-      path = argument
-    end
-    i = i + 1
+---@return integer code
+function M.main(name, ...)
+  if not name then
+    io.write(help.overview(M.commands()))
+    return 2
   end
-  if not path then
-    return fail("usage: perigee openapi APPDIR [--diff OLD.json]")
+  local words = { ... }
+  if name == "--help" or name == "-h" then
+    name, words = "help", {}
   end
-  local built, code = load_app(path)
-  if not built then
-    return code
+  local command = M.command(name)
+  if not command then
+    return M.unknown(name)
   end
-  local text = built.openapi()
-  if not old_path then
-    io.write(text, "\n")
+  local operands, flags = arguments.parse(command, words)
+  if not operands then
+    return terminal.fail("%s", flags)
+  end
+  if flags.help then
+    io.write(help.command(command))
     return 0
   end
-  local old_text, message = read_file(old_path)
-  if not old_text then
-    return fail("%s", message)
-  end
-  local ok, old = pcall(json.decode, old_text)
-  if not ok or type(old) ~= "table" or type(old.paths) ~= "table" then
-    return fail("%s is no OpenAPI document", old_path)
-  end
-  local breaking = diff.compare(old, json.decode(text))
-  for _, line in ipairs(breaking) do
-    io.write(line, "\n")
-  end
-  return #breaking > 0 and 1 or 0
+  return command.run(operands, flags)
 end
 
 return M

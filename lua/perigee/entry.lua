@@ -125,13 +125,15 @@ end
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
 ---@return table built what host/app.h describes; raises a string that is ready to be shown
+---@return perigee.App app for the tools that look at it
 function M.load(path)
   local chunk, message = loadfile(path, "t")
   if not chunk then
     error(describe(path, message), 0)
   end
+  local app
   local function build()
-    local app = chunk()
+    app = chunk()
     if type(app) ~= "table" or type(app.build) ~= "function" then
       error(
         ("it must end with `return app`, an app made by perigee.app(); it returned a %s"):format(
@@ -150,7 +152,7 @@ function M.load(path)
   if not ok then
     error(result, 0)
   end
-  return result
+  return result, app
 end
 
 return M

@@ -45,7 +45,7 @@ def test_openapi_mistakes_are_one_line_and_exit_code_2(tmp_path):
         ([DOCS, "--diff"], "--diff"),
         ([DOCS, "--diff", tmp_path / "none.json"], "none.json"),
         ([DOCS, "--diff", broken], "broken.json"),
-        ([DOCS, DOCS], "one app"),
+        ([DOCS, DOCS], "too much"),
         (["/no/such/folder"], "/no/such/folder"),
     ):
         result = run("openapi", *args)

@@ -200,6 +200,10 @@ function M.install()
       is_first = function()
         return false
       end,
+      is_terminal = function()
+        return false
+      end,
+      version = "0",
     },
     failures = {},
   }

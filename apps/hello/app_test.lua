@@ -1,0 +1,21 @@
+test("everybody is greeted", function(t)
+  local client = t:client()
+  t:eq(client:get("/"):json(), { message = "Hello World" })
+  t:eq(client:get("/hello/Ada"):json(), { message = "Hello Ada" })
+end)
+
+test("the greeting may be chosen", function(t)
+  local answer = t:client():get("/hello/Ada", { query = { greeting = "Good morning," } })
+  t:eq(answer:json().message, "Good morning, Ada")
+end)
+
+test("one request waits, and nobody else does", function(t)
+  local client = t:client()
+  local clock = t:clock()
+  local waiting = client:send("GET", "/wait")
+  t:status(client:get("/"), 200)
+  t:eq(clock:now(), 0)
+
+  t:status(waiting:wait(), 200)
+  t:eq(clock:now(), 1000)
+end)

@@ -65,6 +65,7 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
     exchange->vm = peri_generation_enter(loop);
     const struct peri_http_limits *limits = &exchange->vm->app.http_limits;
     make_header_room(exchange, limits->max_headers);
+    exchange->vm->tasks.events++;
     if (peri_log_access_format() != PERI_LOG_OFF) {
         exchange->started_ns = uv_hrtime();
         exchange->peer = conn->peer;

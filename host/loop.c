@@ -5,6 +5,7 @@
 #include "generation.h"
 #include "log.h"
 #include "server.h"
+#include "slice.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -208,7 +209,12 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
 static void *loop_main(void *arg)
 {
     struct peri_loop *loop = arg;
+    int rc = peri_watchdog_open(peri_slice_overran);
+    if (rc != 0)
+        peri_log_error("loop %u: handlers that compute cannot be interrupted: %s", loop->index,
+                       uv_strerror(rc));
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    peri_watchdog_close();
     return NULL;
 }
 

@@ -106,6 +106,8 @@ static int answer(lua_State *L, int status, bool unwinding, int below)
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - below;
     forget_frames(L);
+    if (!peri_task_may_catch(L))
+        return lua_error(L);
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
@@ -137,14 +139,25 @@ static int xpcall_end(lua_State *L, int status, lua_KContext unwinding)
  * Cancellation is noted where it is raised. */
 static int protected_xpcall(lua_State *L)
 {
-    luaL_checktype(L, 2, LUA_TFUNCTION);
+    luaL_checktype(L, PERI_XPCALL_HANDLER, LUA_TFUNCTION);
     lua_KContext unwinding = peri_protect_begin(L);
     int arguments = lua_gettop(L) - 2;
     lua_pushboolean(L, 1);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
-    int status = lua_pcallk(L, arguments, LUA_MULTRET, 2, unwinding, xpcall_end);
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, PERI_XPCALL_HANDLER, unwinding, xpcall_end);
     return xpcall_end(L, status, unwinding);
+}
+
+bool peri_protect_is_xpcall(lua_CFunction function)
+{
+    return function == protected_xpcall;
+}
+
+int peri_protect_pass(lua_State *L)
+{
+    (void) L;
+    return 1;
 }
 
 void peri_protect_open(lua_State *L)

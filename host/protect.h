@@ -13,7 +13,8 @@
 #include <lua.h>
 #include <stdbool.h>
 
-/* Replaces the globals pcall and xpcall: they differ from the originals in `unwinding` alone. */
+/* Replaces the globals pcall and xpcall: they differ from the originals in `unwinding`, and in that
+ * they do not catch the error of a task that is being ended for good. */
 void peri_protect_open(lua_State *L);
 
 /* Whether the running task unwinds; for what makes protected calls in C: to be put back by
@@ -33,5 +34,13 @@ bool peri_protect_frames(lua_State *L, int index, bool *here);
 
 /* Keeps the text on top (which is popped) as the frames of the error at `index`. */
 void peri_protect_set_frames(lua_State *L, int index);
+
+/* Where the frame of xpcall has its message handler, as a local variable. */
+#define PERI_XPCALL_HANDLER 2
+
+bool peri_protect_is_xpcall(lua_CFunction function);
+
+/* A message handler that leaves the error as it is. */
+int peri_protect_pass(lua_State *L);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "locals.h"
+#include "slice.h"
 #include "vm.h"
 
 #include <lauxlib.h>
@@ -25,10 +26,20 @@ struct peri_grace {
     bool over;
 };
 
+#define LAST_SLICES 100 /* that a task may use up when it has been cancelled */
+#define MAX_TOLD 100    /* a task that catches its cancellation as often will not end by itself */
+
 static const char CANCELLED_TYPE[] = "perigee.Cancelled";
 static const char WAIT[] = "wait"; /* its address marks a yield that is meant for the scheduler */
 
 static void run_ready(struct peri_tasks *tasks);
+static void run_slow(struct peri_tasks *tasks);
+static void on_due(struct peri_timer *timer);
+
+static struct peri_timers *timers_of(struct peri_tasks *tasks)
+{
+    return peri_vm_of(tasks->L)->timers;
+}
 
 static void on_prepare(uv_prepare_t *prepare)
 {
@@ -42,6 +53,8 @@ static void on_check(uv_check_t *check)
     struct peri_tasks *tasks = check->data;
     if (!peri_list_empty(&tasks->ready))
         run_ready(tasks);
+    if (!peri_list_empty(&tasks->slow)) /* the I/O that was ready has been served */
+        run_slow(tasks);
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -49,12 +62,32 @@ static void on_idle(uv_idle_t *idle)
     (void) idle; /* running at all is what it is for */
 }
 
+/* The loop does not block while tasks want to go on. */
+static void update_idle(struct peri_tasks *tasks)
+{
+    if (tasks->loop == NULL)
+        return;
+    bool busy = !peri_list_empty(&tasks->ready) ||
+                (!peri_list_empty(&tasks->slow) && !peri_timer_runs(&tasks->rest));
+    if (busy && !uv_is_active((uv_handle_t *) &tasks->idle))
+        uv_idle_start(&tasks->idle, on_idle);
+    else if (!busy)
+        uv_idle_stop(&tasks->idle);
+}
+
+static void on_rested(struct peri_timer *timer)
+{
+    update_idle(peri_container_of(timer, struct peri_tasks, rest));
+}
+
 void peri_tasks_open(struct peri_tasks *tasks, lua_State *L, uv_loop_t *loop)
 {
     *tasks = (struct peri_tasks){.L = L, .cleanup_ms = PERI_CLEANUP_MS};
     peri_list_init(&tasks->ready);
+    peri_list_init(&tasks->slow);
     peri_list_init(&tasks->parked);
     peri_list_init(&tasks->free);
+    tasks->rest.fire = on_rested;
     if (loop != NULL)
         peri_tasks_attach(tasks, loop);
 }
@@ -71,8 +104,7 @@ void peri_tasks_attach(struct peri_tasks *tasks, uv_loop_t *loop)
     uv_check_start(&tasks->check, on_check);
     uv_unref((uv_handle_t *) &tasks->prepare);
     uv_unref((uv_handle_t *) &tasks->check);
-    if (!peri_list_empty(&tasks->ready))
-        uv_idle_start(&tasks->idle, on_idle);
+    update_idle(tasks);
 }
 
 static void task_free(struct peri_task *task)
@@ -86,8 +118,10 @@ void peri_tasks_close(struct peri_tasks *tasks)
     struct peri_list *link;
     while ((link = peri_list_pop(&tasks->free)) != NULL)
         task_free(peri_container_of(link, struct peri_task, link));
+    peri_slice_forget(tasks);
     if (tasks->loop == NULL)
         return;
+    peri_timer_stop(timers_of(tasks), &tasks->rest);
     uv_close((uv_handle_t *) &tasks->prepare, NULL);
     uv_close((uv_handle_t *) &tasks->check, NULL);
     uv_close((uv_handle_t *) &tasks->idle, NULL);
@@ -113,6 +147,7 @@ static struct peri_task *take(struct peri_tasks *tasks)
     if (task == NULL)
         return NULL;
     task->all = tasks;
+    task->timer.fire = on_due;
     peri_list_init(&task->link);
     lua_pushcfunction(tasks->L, new_coroutine);
     lua_pushlightuserdata(tasks->L, task);
@@ -169,20 +204,43 @@ static void recycle(struct peri_task *task)
     tasks->free.next = &task->link;
 }
 
+/* Runs the `<close>` variables of a coroutine that failed. They cannot wait, and have one slice. */
+static void reset(struct peri_task *task)
+{
+    struct peri_tasks *tasks = task->all;
+    struct peri_task *outer = tasks->current;
+    tasks->current = task;
+    tasks->unyieldable++;
+    task->told = 1; /* by its error */
+    task->overstayed = LAST_SLICES;
+    void *watched = peri_slice_begin(task);
+    lua_resetthread(task->L);
+    peri_slice_end(task, watched);
+    tasks->unyieldable--;
+    tasks->current = outer;
+}
+
 static void finish(struct peri_task *task, int status)
 {
     struct peri_tasks *tasks = task->all;
     tasks->alive--;
     task->op = NULL;
+    task->interrupted = NULL;
+    peri_timer_stop(timers_of(tasks), &task->timer);
+    if (task->slow && !task->computed && task->work != NULL)
+        task->work->computes = false; /* as it did once */
     task->ended(task, task->owner, status != LUA_OK);
 
     if (status != LUA_OK)
-        lua_resetthread(task->L);
+        reset(task);
     if (task->anchored) /* its coroutine was closed, or the op never awaited */
         release_anchor(task->L, task);
     lua_settop(task->L, 0);
     end_grace(task);
     peri_scope_abandon(&task->root);
+    task->work = NULL;
+    task->told = task->overstayed = 0;
+    task->slow = task->computed = task->killed = false;
     recycle(task);
     if (tasks->alive == 0 && tasks->drained != NULL)
         tasks->drained(tasks);
@@ -192,10 +250,54 @@ static void make_ready(struct peri_task *task)
 {
     struct peri_tasks *tasks = task->all;
     peri_list_remove(&task->link);
-    peri_list_append(&tasks->ready, &task->link);
-    if (tasks->loop != NULL && !uv_is_active((uv_handle_t *) &tasks->idle))
-        uv_idle_start(&tasks->idle, on_idle);
+    peri_list_append(task->slow ? &tasks->slow : &tasks->ready, &task->link);
+    update_idle(tasks);
 }
+
+/* --- deadlines ---------------------------------------------------------------------------------
+ */
+
+static void on_due(struct peri_timer *timer)
+{
+    struct peri_task *task = peri_container_of(timer, struct peri_task, timer);
+    if (task->work != NULL && task->work->expired != NULL)
+        task->work->expired(task, task->owner);
+    peri_task_cancel(task, "its deadline has passed");
+}
+
+/* Starts the timer of a task that waits, or computes for long. */
+static void start_timer(struct peri_task *task)
+{
+    struct peri_tasks *tasks = task->all;
+    if (task->work != NULL && task->work->timeout_ms != 0 && task->root.seen == NULL &&
+        !peri_timer_runs(&task->timer))
+        peri_timer_start(timers_of(tasks), &task->timer,
+                         uv_now(tasks->loop) + task->work->timeout_ms);
+}
+
+void peri_task_set_deadline(struct peri_task *task, uint64_t due)
+{
+    peri_timer_start(timers_of(task->all), &task->timer, due);
+}
+
+void peri_task_used_slice(struct peri_task *task)
+{
+    start_timer(task);
+    if (peri_timer_runs(&task->timer) && task->timer.due <= uv_hrtime() / 1000000) {
+        peri_timer_stop(timers_of(task->all), &task->timer);
+        on_due(&task->timer);
+    }
+    if (task->told > 0 && task->overstayed++ >= LAST_SLICES)
+        task->killed = true;
+}
+
+bool peri_task_must_end(const struct peri_task *task)
+{
+    return task->killed || (task->scope->seen != NULL && task->told == 0);
+}
+
+/* --- running -----------------------------------------------------------------------------------
+ */
 
 /* Returns whether the task lives on. */
 static bool resume(struct peri_task *task, int arguments)
@@ -209,7 +311,9 @@ static bool resume(struct peri_task *task, int arguments)
     tasks->current = task;
     tasks->resumes++;
     tasks->depth++;
+    void *watched = peri_slice_begin(task);
     int status = lua_resume(task->L, tasks->L, arguments, &results);
+    peri_slice_end(task, watched);
     tasks->depth--;
     tasks->current = outer;
     tasks->unyieldable = unyieldable;
@@ -219,6 +323,8 @@ static bool resume(struct peri_task *task, int arguments)
         return false;
     }
     lua_pop(task->L, results);
+    tasks->interrupted = false;
+    start_timer(task);
     if (task->op == NULL || task->op->done) /* a bare coroutine.yield() lets others run first */
         make_ready(task);
     else
@@ -283,10 +389,31 @@ static void run_ready(struct peri_tasks *tasks)
     while ((link = peri_list_pop(&batch)) != NULL) {
         struct peri_task *task = peri_container_of(link, struct peri_task, link);
         bool fresh = lua_status(task->L) == LUA_OK;
+        tasks->events++;
         resume(task, fresh ? lua_gettop(task->L) - 1 : 0);
     }
-    if (peri_list_empty(&tasks->ready))
-        uv_idle_stop(&tasks->idle);
+    update_idle(tasks);
+}
+
+/* Gives one slow task a slice, and then as much time to the others. They are taken to be there when
+ * anything happened in the loop since the slice before the last one: a client needs a moment to ask
+ * again. */
+static void run_slow(struct peri_tasks *tasks)
+{
+    uint64_t began = uv_hrtime();
+    if (began < tasks->rest_until && tasks->events != tasks->events_before) {
+        if (!peri_timer_runs(&tasks->rest))
+            peri_timer_start(timers_of(tasks), &tasks->rest, tasks->rest_until / 1000000 + 1);
+        update_idle(tasks);
+        return;
+    }
+    peri_timer_stop(timers_of(tasks), &tasks->rest);
+    resume(peri_container_of(peri_list_pop(&tasks->slow), struct peri_task, link), 0);
+    uint64_t ended = uv_hrtime();
+    tasks->rest_until = ended + (ended - began);
+    tasks->events_before = tasks->events_last;
+    tasks->events_last = tasks->events;
+    update_idle(tasks);
 }
 
 void peri_task_cancel(struct peri_task *task, const char *reason)
@@ -316,6 +443,7 @@ static void cancel_list(struct peri_list *tasks, const char *reason)
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason)
 {
     cancel_list(&tasks->ready, reason);
+    cancel_list(&tasks->slow, reason);
     cancel_list(&tasks->parked, reason);
 }
 
@@ -356,7 +484,7 @@ static bool closes_variable(lua_State *L)
  */
 static bool may_clean_up(lua_State *L, struct peri_task *task)
 {
-    if (task->grace != NULL && task->grace->over)
+    if (task->killed || (task->grace != NULL && task->grace->over))
         return false;
     if (!task->unwinding && !closes_variable(L))
         return false;
@@ -398,8 +526,10 @@ void peri_task_leave(struct peri_scope *scope)
             task->scope = parent;
         if (task->grace != NULL && task->grace->scope == scope)
             task->grace->scope = parent;
-        if (task->scope->seen == NULL)
+        if (task->scope->seen == NULL) {
             end_grace(task);
+            task->told = task->overstayed = 0;
+        }
     }
     scope->task = NULL;
     peri_scope_close(scope);
@@ -425,7 +555,7 @@ struct peri_task *peri_task_check_waits(lua_State *L)
 struct peri_task *peri_task_check(lua_State *L)
 {
     struct peri_task *task = peri_task_check_waits(L);
-    if (task->scope->seen != NULL && !may_clean_up(L, task))
+    if (task->killed || (task->scope->seen != NULL && !may_clean_up(L, task)))
         peri_task_raise_cancelled(L, task);
     return task;
 }
@@ -469,7 +599,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
     task->op = NULL;
     if (L != task->L)
         release_anchor(L, task);
-    if (op->interrupted)
+    if (op->interrupted || task->killed)
         return peri_task_raise_cancelled(L, task);
     return op->finish != NULL ? op->finish(L, op) : 0;
 }
@@ -498,6 +628,10 @@ static int cancelled_tostring(lua_State *L)
 
 int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
 {
+    if (task->told < MAX_TOLD)
+        task->told++;
+    else
+        task->killed = true;
     lua_createtable(L, 0, 2);
     lua_pushliteral(L, "ECANCELED");
     lua_setfield(L, -2, "code");
@@ -507,6 +641,21 @@ int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
     lua_setfield(L, -2, "reason");
     luaL_setmetatable(L, CANCELLED_TYPE);
     return lua_error(L);
+}
+
+bool peri_task_may_catch(lua_State *L)
+{
+    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
+    struct peri_task *task = tasks->current;
+    if (tasks->finalizing != PERI_FINALIZER_NONE)
+        return tasks->finalizing != PERI_FINALIZER_STOPPED;
+    return task == NULL || !task->killed;
+}
+
+int peri_task_queue(lua_State *L, lua_KFunction continuation, lua_KContext context)
+{
+    peri_task_current(L)->slow = true;
+    return lua_yieldk(L, 0, context, continuation);
 }
 
 bool peri_is_cancelled(lua_State *L, int index)
@@ -538,9 +687,11 @@ static int co_step(lua_State *L, lua_State *co, int arguments, bool unwinding)
     bool stuck = !lua_isyieldable(L);
     int results = 0;
     tasks->unyieldable += stuck;
+    void *watched = peri_slice_enter(co);
     int status = lua_resume(co, L, arguments, &results);
+    peri_slice_leave(co, watched);
     tasks->unyieldable -= stuck;
-    if (status == LUA_YIELD && is_wait(co, results)) {
+    if (status == LUA_YIELD && (tasks->interrupted || is_wait(co, results))) {
         lua_pop(co, results);
         lua_pushboolean(L, 1); /* until this wait is over, nobody else may resume it */
         lua_rawsetp(L, LUA_REGISTRYINDEX, co);
@@ -561,9 +712,24 @@ static int co_step(lua_State *L, lua_State *co, int arguments, bool unwinding)
         return results + 1;
     }
     lua_xmove(co, L, 1); /* nothing moves when a coroutine resumes itself */
+    if (!peri_task_may_catch(L))
+        return lua_error(L);
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
+}
+
+/* Runs the `<close>` variables of a coroutine that is over, or of which nothing more is wanted.
+ * They cannot wait: Lua 5.4 does not go on with a coroutine that is being closed. */
+static int co_reset(lua_State *L, lua_State *co)
+{
+    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
+    tasks->unyieldable++;
+    void *watched = peri_slice_enter(co);
+    int status = lua_resetthread(co);
+    peri_slice_leave(co, watched);
+    tasks->unyieldable--;
+    return status;
 }
 
 /* The wrap flavour raises what the resume flavour returns; lua_upvalueindex(1) tells them apart. */
@@ -577,7 +743,7 @@ static int co_answer(lua_State *L, int count)
     int status = lua_status(co);
     if (status != LUA_OK && status != LUA_YIELD) { /* died: run its <close> variables */
         lua_xmove(L, co, 1);
-        lua_resetthread(co);
+        co_reset(L, co);
         lua_xmove(co, L, 1);
     }
     struct peri_task *task = peri_task_current(L);
@@ -630,6 +796,27 @@ static int co_resume(lua_State *L)
     return co_answer(L, co_step(L, co, arguments, task != NULL && task->unwinding));
 }
 
+static int co_close(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    luaL_argexpected(L, co != NULL, 1, "coroutine");
+    lua_Debug frame;
+    int status = lua_status(co);
+    bool normal = status == LUA_OK && lua_getstack(co, 0, &frame);
+    if (co == L || normal)
+        return luaL_error(L, "cannot close a %s coroutine", co == L ? "running" : "normal");
+    if (co_reset(L, co) == LUA_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_xmove(co, L, 1);
+    if (!peri_task_may_catch(L))
+        return lua_error(L);
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
 static int co_wrap(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -667,5 +854,7 @@ void peri_task_open_coroutines(lua_State *L)
     lua_setfield(L, -2, "resume");
     lua_pushcfunction(L, co_wrap);
     lua_setfield(L, -2, "wrap");
+    lua_pushcfunction(L, co_close);
+    lua_setfield(L, -2, "close");
     lua_pop(L, 1);
 }

@@ -1,5 +1,6 @@
-/* A task is one coroutine the host runs. It goes on until it finishes or awaits an op; the op's
- * callback calls peri_op_done() exactly once, on the task's own loop thread.
+/* A task is one coroutine the host runs. It goes on until it finishes, awaits an op or has used up
+ * its slice (slice.h); the op's callback calls peri_op_done() exactly once, on the task's own loop
+ * thread.
  *
  * How control flows: peri_task_start() resumes a pooled coroutine with a C function, the task's
  * body. Where the body (or Lua called by it) awaits, the coroutine yields to the scheduler and the
@@ -13,6 +14,10 @@
  * An op that is done already keeps its result. What cleans up may wait in spite of it: `<close>`
  * variables, while an error unwinds the stack or a block is left, have PERI_CLEANUP_MS for all
  * their waits together. peri_protect_*() in protect.h tells unwinding from going on.
+ * A task that computes is raised where it is. One that catches its cancellation and goes on is
+ * ended for good, by an error that no pcall of the app catches.
+ *
+ * A task has a deadline when its work has one. It costs a timer only once the task waits.
  *
  * Everything here belongs to one loop thread. */
 #ifndef PERI_TASK_H
@@ -20,6 +25,7 @@
 
 #include "list.h"
 #include "scope.h"
+#include "timer.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -29,8 +35,20 @@
 #define PERI_CLEANUP_MS 5000 /* what a cancelled scope may wait for in all, to clean up */
 
 struct peri_op;
+struct peri_place;
+struct peri_task;
 struct peri_tasks;
 struct peri_grace;
+
+/* What a task does, for whom: shared by all tasks of a kind, outlives them, belongs to the VM. */
+struct peri_work {
+    const char *name;                                     /* for the log, "/items/{item_id}" */
+    const char *source;                                   /* where it was declared; may be NULL */
+    uint64_t timeout_ms;                                  /* 0: no deadline */
+    void (*expired)(struct peri_task *task, void *owner); /* before the task is cancelled for it;
+                                                             may be NULL, does not run Lua */
+    bool computes; /* its tasks have held the loop: they start behind the others */
+};
 
 struct peri_task {
     lua_State *L;           /* its coroutine; kept alive by the pool's registry entry */
@@ -46,6 +64,20 @@ struct peri_task {
     bool anchored;  /* the registry keeps its op, under the address of the task */
     bool unwinding; /* an error is on its way to the next protected call */
     bool has_locals;
+    struct peri_work *work;  /* NULL, or set by the body before anything else */
+    struct peri_timer timer; /* its deadline */
+    lua_State *interrupted; /* the coroutine whose slice was too long; NULL when it waits or runs */
+    uint8_t told;           /* how often it was told that it is cancelled */
+    uint8_t overstayed;     /* slices that it used up since */
+    bool slow;              /* has held the loop: it gets short slices, behind the others */
+    bool computed;          /* used up a slice */
+    bool killed;            /* ended for good */
+};
+
+enum peri_finalizer {
+    PERI_FINALIZER_NONE,
+    PERI_FINALIZER_RUNS,
+    PERI_FINALIZER_STOPPED,
 };
 
 /* The scheduler of one VM. */
@@ -54,6 +86,7 @@ struct peri_tasks {
     uv_loop_t *loop;
     struct peri_task *current;
     struct peri_list ready;
+    struct peri_list slow; /* ready, but they compute */
     struct peri_list parked;
     struct peri_list free;
     unsigned free_count;
@@ -62,8 +95,22 @@ struct peri_tasks {
     unsigned cleanup_ms;
     bool keeps_frames;                         /* of an error that is on its way: protect.h */
     void (*drained)(struct peri_tasks *tasks); /* called when the last one has ended; may be NULL */
-    unsigned unyieldable; /* running coroutines of the app whose resumer cannot yield */
-    uint64_t resumes;     /* counts lua_resume calls: proves what never entered Lua */
+    unsigned unyieldable;   /* running coroutines of the app whose resumer cannot yield */
+    uint64_t resumes;       /* counts lua_resume calls: proves what never entered Lua */
+    uint64_t overruns;      /* counts slices of more than 10 ms */
+    unsigned events;        /* counts what has happened in the loop but for slow tasks */
+    unsigned events_last;   /* ... when the last slow slice ended */
+    unsigned events_before; /* ... and the one before it */
+    uint64_t rest_until;    /* uv_hrtime(): slow tasks leave the loop to the others until then */
+    struct peri_timer rest;
+    struct peri_place *places; /* that were logged, see slice.c */
+    unsigned place_count;
+    unsigned noted_slice;
+    unsigned slow_ticks;      /* of the watchdog, when the slow slice began */
+    unsigned finalizer_ticks; /* ... when the finalizer began */
+    uint8_t finalizing;       /* enum peri_finalizer */
+    bool interrupted;         /* the yield under way is a hook's */
+    bool traces;              /* log overruns with their traceback */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* keeps the loop from blocking while tasks are ready */
@@ -134,6 +181,23 @@ struct peri_task *peri_task_check(lua_State *L);
 
 /* The same, but for cancellation. */
 struct peri_task *peri_task_check_waits(lua_State *L);
+/* Gives a task a deadline of its own (uv_now() time), in place of its work's. */
+void peri_task_set_deadline(struct peri_task *task, uint64_t due);
+
+/* `return peri_task_queue(L, continuation, context);`: lets the others run first, as a task does
+ * that is going to compute. */
+int peri_task_queue(lua_State *L, lua_KFunction continuation, lua_KContext context);
+
+/* Whether the task must be stopped where it computes. */
+bool peri_task_must_end(const struct peri_task *task);
+
+/* Called when a task has used up a slice: its deadline may have passed, also where the loop's
+ * timers do not run; and one that was cancelled has not for ever. */
+void peri_task_used_slice(struct peri_task *task);
+
+/* Called with an error on top of the stack that is about to be caught. Returns false when it must
+ * be passed on, because the task is being ended for good. */
+bool peri_task_may_catch(lua_State *L);
 
 /* Asks every task to end. */
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);

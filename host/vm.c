@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "embed.h"
+#include "finalizer.h"
 #include "json_lua.h"
 #include "protect.h"
 
@@ -164,6 +165,7 @@ static int open_libraries(lua_State *L)
     lua_setfield(L, -2, "__tostring");
     lua_pop(L, 1);
     peri_protect_open(L);
+    peri_finalizer_open(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_cjson);
     lua_setfield(L, -2, "cjson");

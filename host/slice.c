@@ -1,0 +1,197 @@
+#include "slice.h"
+
+#include "log.h"
+#include "protect.h"
+#include "vm.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_AGAIN                                                                                 \
+    10000              /* instructions until a coroutine that cannot be left is looked at again    \
+                        */
+#define LONG_TICKS 3   /* a slice that has seen as many is over 10 ms */
+#define MAX_PLACES 256 /* that are logged, then silence */
+
+/* A function that has held the loop, on behalf of one kind of work. */
+struct peri_place {
+    const struct peri_work *work;
+    char source[LUA_IDSIZE];
+    int line;
+};
+
+_Thread_local lua_State *volatile peri_slice_hooked;
+
+/* The hook that the app had set on that coroutine by debug.sethook. */
+static _Thread_local struct {
+    lua_Hook hook;
+    int mask;
+    int count;
+} theirs;
+
+static void on_count(lua_State *L, lua_Debug *frame);
+
+/* Also called in a signal handler. */
+static void arm(lua_State *L, int count)
+{
+    if (lua_gethook(L) != on_count) {
+        theirs.hook = lua_gethook(L);
+        theirs.mask = lua_gethookmask(L);
+        theirs.count = lua_gethookcount(L);
+    }
+    peri_slice_hooked = L;
+    lua_sethook(L, on_count, LUA_MASKCOUNT, count);
+}
+
+void peri_slice_disarm(void)
+{
+    lua_State *L = peri_slice_hooked;
+    peri_slice_hooked = NULL;
+    if (lua_gethook(L) == on_count)
+        lua_sethook(L, theirs.hook, theirs.mask, theirs.count);
+}
+
+void peri_slice_overran(void *runner)
+{
+    arm(runner, 1);
+}
+
+void peri_slice_prepare(struct peri_task *task)
+{
+    if (peri_watchdog.runner == NULL)
+        peri_watchdog_be_brief();
+    task->all->slow_ticks = peri_watchdog.ticks;
+    lua_State *L = task->interrupted;
+    task->interrupted = NULL;
+    if (L != NULL && peri_task_must_end(task))
+        arm(L, 1);
+}
+
+/* Whether this is the first time that the function at `frame` holds the loop for this work. */
+static bool is_new_place(struct peri_tasks *tasks, const struct peri_work *work, lua_Debug *frame)
+{
+    for (unsigned i = 0; i < tasks->place_count; i++) {
+        const struct peri_place *place = &tasks->places[i];
+        if (place->work == work && place->line == frame->linedefined &&
+            strcmp(place->source, frame->short_src) == 0)
+            return false;
+    }
+    if (tasks->places == NULL)
+        tasks->places = calloc(MAX_PLACES, sizeof(*tasks->places));
+    if (tasks->places == NULL || tasks->place_count == MAX_PLACES)
+        return false;
+    struct peri_place *place = &tasks->places[tasks->place_count++];
+    place->work = work;
+    place->line = frame->linedefined;
+    memcpy(place->source, frame->short_src, sizeof(place->source));
+    return true;
+}
+
+void peri_slice_forget(struct peri_tasks *tasks)
+{
+    free(tasks->places);
+    tasks->places = NULL;
+    tasks->place_count = 0;
+}
+
+/* May raise: the traceback is a Lua string. */
+static void report(lua_State *L, const struct peri_task *task, lua_Debug *frame)
+{
+    struct peri_tasks *tasks = task->all;
+    const struct peri_work *work = task->work;
+    lua_getinfo(L, "Sl", frame);
+    if (!is_new_place(tasks, work, frame))
+        return;
+    const char *name = work != NULL && work->name != NULL ? work->name : "a task";
+    const char *source = work != NULL ? work->source : NULL;
+    const char *stack = "";
+    if (tasks->traces && lua_checkstack(L, LUA_MINSTACK)) {
+        luaL_traceback(L, L, "\n", 0);
+        stack = lua_tostring(L, -1);
+    }
+    peri_log_warn("%s%s%s%s held its loop for 10 ms at %s:%d; it goes on in slices of 1 ms. What "
+                  "computes for long belongs in perigee.threaded%s",
+                  name, source != NULL ? " (" : "", source != NULL ? source : "",
+                  source != NULL ? ")" : "", frame->short_src, frame->currentline, stack);
+    if (*stack != '\0')
+        lua_pop(L, 1);
+}
+
+static void note(lua_State *L, struct peri_task *task, lua_Debug *frame)
+{
+    struct peri_tasks *tasks = task->all;
+    task->slow = true;
+    task->computed = true;
+    if (tasks->noted_slice == peri_watchdog.slices ||
+        (peri_watchdog.brief && peri_watchdog.ticks - tasks->slow_ticks < LONG_TICKS))
+        return;
+    tasks->noted_slice = peri_watchdog.slices;
+    tasks->overruns++;
+    if (task->work != NULL)
+        task->work->computes = true;
+    report(L, task, frame);
+}
+
+/* The message handler of the innermost xpcall would run without hooks, so that nothing could
+ * interrupt it: it does not hear of an error that a hook raises. */
+static void mute_handler(lua_State *L)
+{
+    lua_Debug frame;
+    for (int level = 0; lua_getstack(L, level, &frame); level++) {
+        lua_getinfo(L, "f", &frame);
+        bool found = peri_protect_is_xpcall(lua_tocfunction(L, -1));
+        lua_pop(L, 1);
+        if (!found)
+            continue;
+        lua_pushcfunction(L, peri_protect_pass);
+        if (lua_setlocal(L, &frame, PERI_XPCALL_HANDLER) == NULL)
+            lua_pop(L, 1);
+        return;
+    }
+}
+
+/* A finalizer runs on somebody else's time, and the collector cannot be left: it is not let go on.
+ */
+static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
+{
+    arm(L, LOOK_AGAIN);
+    if (peri_watchdog.ticks - tasks->finalizer_ticks < LONG_TICKS)
+        return;
+    mute_handler(L);
+    tasks->finalizing = PERI_FINALIZER_STOPPED;
+    luaL_error(L, "it ran for more than 10 ms");
+}
+
+/* Runs between two instructions of a coroutine whose slice was too long. */
+static void on_count(lua_State *L, lua_Debug *frame)
+{
+    if (peri_slice_hooked != L) { /* inherited by a new coroutine, or left from another slice */
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    peri_slice_disarm();
+    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
+    struct peri_task *task = tasks->current;
+    if (task == NULL || peri_watchdog.runner != L)
+        return;
+    if (tasks->finalizing != PERI_FINALIZER_NONE) {
+        stop_finalizer(L, tasks);
+        return;
+    }
+    peri_task_used_slice(task);
+    if (peri_task_must_end(task)) {
+        mute_handler(L);
+        arm(L, LOOK_AGAIN); /* for what the error runs into; the slice's end takes it back */
+        peri_task_raise_cancelled(L, task);
+    }
+    note(L, task, frame);
+    if (lua_isyieldable(L) && tasks->unyieldable == 0) {
+        task->interrupted = L;
+        tasks->interrupted = true;
+        lua_yield(L, 0);
+        return;
+    }
+    arm(L, LOOK_AGAIN);
+}

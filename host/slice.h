@@ -1,0 +1,63 @@
+/* Slices: how long a task runs before the others get their turn.
+ *
+ * A slice ends where the task waits. One that does not end is noticed by the watchdog, which puts a
+ * one-shot count hook on the coroutine that runs; the hook yields it. From then on the task is
+ * `slow`: it goes on in slices of 1 ms, behind the I/O that is ready, and all slow tasks of a VM
+ * together get half of the loop's time at most. Without an overrun no hook is ever set, because a
+ * standing one makes Lua more than twice as slow.
+ *
+ * Where Lua cannot yield (in a comparator of table.sort, say) the hook looks again every now and
+ * then, until the coroutine can be left or the task's deadline has passed: then it raises. So it
+ * does, everywhere, in a task that was cancelled and computes on.
+ *
+ * What is seen here is logged once per place, and counted. Belongs to the VM's thread. */
+#ifndef PERI_SLICE_H
+#define PERI_SLICE_H
+
+#include "task.h"
+#include "watchdog.h"
+
+/* For peri_watchdog_open(). */
+void peri_slice_overran(void *runner);
+
+/* Called by the inline functions. */
+void peri_slice_prepare(struct peri_task *task);
+void peri_slice_disarm(void);
+
+/* The coroutine that has the hook; NULL as a rule. */
+extern _Thread_local lua_State *volatile peri_slice_hooked;
+
+/* Around lua_resume of a task. */
+static inline void *peri_slice_begin(struct peri_task *task)
+{
+    if (__builtin_expect(task->slow, 0))
+        peri_slice_prepare(task);
+    return peri_watchdog_enter(task->L);
+}
+
+static inline void peri_slice_end(struct peri_task *task, void *outer)
+{
+    peri_watchdog_leave(outer);
+    if (__builtin_expect(peri_slice_hooked != NULL, 0))
+        peri_slice_disarm();
+    if (__builtin_expect(task->slow, 0))
+        peri_watchdog_be_patient();
+}
+
+/* Around lua_resume of another coroutine within a slice: it is the one to interrupt. */
+static inline void *peri_slice_enter(lua_State *co)
+{
+    return peri_watchdog_enter(co);
+}
+
+static inline void peri_slice_leave(lua_State *co, void *outer)
+{
+    peri_watchdog_leave(outer);
+    if (__builtin_expect(peri_slice_hooked == co, 0)) /* the collector may take it */
+        peri_slice_disarm();
+}
+
+/* Forgets the places that were logged. */
+void peri_slice_forget(struct peri_tasks *tasks);
+
+#endif

@@ -1,0 +1,290 @@
+/* Tasks that compute: they are interrupted wherever they are, the others get their turn, and a
+ * deadline ends them. The watchdog of this thread is open, as in a loop thread. */
+#include "slice.h"
+
+#include "vm.h"
+
+#include <lauxlib.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define DEADLINE_MS 60
+
+static struct {
+    uv_loop_t loop;
+    struct peri_timers timers;
+    struct peri_vm vm;
+    struct peri_work work;
+    struct peri_buf trace; /* what the chunks logged */
+    int expired;
+} world;
+
+struct run {
+    const char *chunk;
+    bool ended;
+};
+
+static int lua_log(lua_State *L)
+{
+    if (world.trace.len > 0)
+        peri_buf_add_byte(&world.trace, ' ');
+    peri_buf_add_str(&world.trace, luaL_tolstring(L, 1, NULL));
+    return 0;
+}
+
+/* overruns(): of this VM, so far. */
+static int lua_overruns(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer) world.vm.tasks.overruns);
+    return 1;
+}
+
+static int on_chunk_end(lua_State *L, int status, lua_KContext context)
+{
+    (void) context;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_pushcfunction(L, lua_log);
+        lua_insert(L, -2);
+        lua_call(L, 1, 0);
+    }
+    return 0;
+}
+
+static int body(lua_State *L)
+{
+    struct run *run = lua_touserdata(L, 1);
+    peri_task_current(L)->work = &world.work;
+    if (luaL_loadbuffer(L, run->chunk, strlen(run->chunk), "=chunk") != LUA_OK)
+        return lua_error(L);
+    return on_chunk_end(L, lua_pcallk(L, 0, 0, 0, 0, on_chunk_end), 0);
+}
+
+static void on_ended(struct peri_task *task, void *owner, bool failed)
+{
+    struct run *run = owner;
+    (void) task;
+    assert_false(failed);
+    run->ended = true;
+}
+
+static void on_expired(struct peri_task *task, void *owner)
+{
+    (void) task;
+    (void) owner;
+    world.expired++;
+}
+
+static void start(struct run *run, const char *chunk)
+{
+    *run = (struct run){.chunk = chunk};
+    peri_task_start(&world.vm.tasks, body, run, on_ended);
+}
+
+/* Runs the chunk to its end, with its deadline when it computes for ever. */
+static void does(const char *chunk, const char *expected)
+{
+    struct run run;
+    start(&run, chunk);
+    assert_int_equal(uv_run(&world.loop, UV_RUN_DEFAULT), 0);
+    assert_true(run.ended);
+    peri_buf_add_byte(&world.trace, '\0');
+    assert_string_equal(world.trace.data, expected);
+    world.trace.len = 0;
+}
+
+static int set_up(void **state)
+{
+    (void) state;
+    uv_loop_init(&world.loop);
+    peri_timers_open(&world.timers, &world.loop);
+    if (peri_vm_open(&world.vm, &world.loop, &world.timers) != 0 ||
+        peri_watchdog_open(peri_slice_overran) != 0)
+        return -1;
+    world.expired = 0;
+    world.work = (struct peri_work){"/spin", "app.lua:1", 0, on_expired, false};
+    lua_register(world.vm.L, "log", lua_log);
+    lua_register(world.vm.L, "overruns", lua_overruns);
+    return luaL_dostring(world.vm.L, "sleep = require('perigee.host').time.sleep\n"
+                                     "function spin() while true do end end\n"
+                                     "function closing(f)\n"
+                                     "  return setmetatable({}, {__close = f})\n"
+                                     "end");
+}
+
+static int tear_down(void **state)
+{
+    (void) state;
+    peri_watchdog_close();
+    assert_int_equal(world.vm.tasks.alive, 0);
+    assert_int_equal(world.vm.tasks.unyieldable, 0);
+    assert_int_equal(world.timers.count, 0);
+    assert_null(peri_slice_hooked);
+    assert_null(peri_watchdog.runner);
+    peri_vm_close(&world.vm);
+    peri_timers_close(&world.timers);
+    uv_run(&world.loop, UV_RUN_DEFAULT);
+    peri_buf_deinit(&world.trace);
+    return uv_loop_close(&world.loop);
+}
+
+/* --- interrupting ------------------------------------------------------------------------------
+ */
+
+static void others_run_while_one_computes(void **state)
+{
+    (void) state;
+    struct run other;
+    start(&other, "sleep(1) log('other') done = true");
+    does("while not done do end log('computed')", "other computed");
+    assert_true(other.ended);
+    assert_int_equal(world.vm.tasks.overruns, 1);
+    assert_true(world.work.computes);
+    assert_int_equal(world.expired, 0);
+}
+
+static void the_result_is_that_of_an_undisturbed_run(void **state)
+{
+    (void) state;
+    does("local n = 0 for i = 1, 3000000 do n = n + i end log(n)", "4500001500000");
+}
+
+static void a_coroutine_of_the_app_is_interrupted_in_its_place(void **state)
+{
+    (void) state;
+    struct run other;
+    start(&other, "sleep(1) done = true");
+    does("local co = coroutine.create(function(a)\n"
+         "  while not done do end\n"
+         "  local b = coroutine.yield(a + 1)\n"
+         "  local wrapped = coroutine.wrap(function()\n"
+         "    for i = 1, 3000000 do end\n"
+         "    coroutine.yield('inner')\n"
+         "  end)\n"
+         "  return wrapped() .. b\n"
+         "end)\n"
+         "log(select(2, coroutine.resume(co, 1)))\n"
+         "sleep(0)\n"
+         "log(select(2, coroutine.resume(co, 'b')))",
+         "2 innerb");
+}
+
+static void the_hook_of_a_debugger_stays(void **state)
+{
+    (void) state;
+    does("local function hook() end\n"
+         "debug.sethook(hook, 'r')\n"
+         "while overruns() == 0 do end\n"
+         "for i = 1, 1000000 do end\n"
+         "local same = 0\n"
+         "for i = 1, 100 do same = same + (debug.gethook() == hook and 1 or 0) end\n"
+         "log(same > 90)\n" /* ours may be there at this very moment */
+         "debug.sethook()",
+         "true");
+}
+
+/* --- deadlines ---------------------------------------------------------------------------------
+ */
+
+/* Each is a way out of reach. */
+static const char *const traps[] = {
+    "spin()",
+    "coroutine.wrap(spin)()",
+    "coroutine.wrap(function() coroutine.wrap(spin)() end)()",
+    "local t = setmetatable({}, {__index = spin}) return t.x",
+    "local t = setmetatable({}, {__add = spin}) return t + 1",
+    "local t = setmetatable({}, {__lt = spin}) return t < t",
+    "tostring(setmetatable({}, {__tostring = spin}))",
+    "table.sort({3, 2, 1}, spin)",
+    "string.gsub('abc', '.', spin)",
+    "while true do load(spin) end",
+    "require('perigee.json').encode(setmetatable({}, {__pairs = spin, __index = spin})) spin()",
+    "assert(xpcall(spin, spin))",
+    "assert(xpcall(error, spin))",
+    "assert(xpcall(table.sort, spin, {3, 2, 1}, spin))",
+    "for _ in spin do end",
+    "goto on ::on:: do local c <close> = closing(spin) end",
+    "while true do pcall(spin) end",
+    "while true do pcall(error) end",
+    "while true do xpcall(spin, spin) end",
+    "while true do pcall(pcall, pcall, spin) end",
+    "while true do coroutine.resume(coroutine.create(spin)) end",
+    "while true do pcall(coroutine.wrap(spin)) end",
+    "while true do pcall(table.sort, {3, 2, 1}, spin) end",
+    "while true do pcall(string.gsub, 'abc', '.', spin) end",
+    "while true do pcall(sleep, 1000) end",
+    "local c <close> = closing(spin) spin()",
+    "local c <close> = closing(spin) sleep(1000000)",
+    "local co = coroutine.create(function()\n"
+    "  local c <close> = closing(spin) coroutine.yield()\n"
+    "end)\n"
+    "coroutine.resume(co) assert(coroutine.close(co))",
+};
+
+static void the_deadline_ends_whatever_computes(void **state)
+{
+    (void) state;
+    for (size_t i = 0; i < sizeof(traps) / sizeof(*traps); i++) {
+        print_message("    %s\n", traps[i]);
+        world.work.timeout_ms = DEADLINE_MS;
+        world.work.computes = false;
+        world.expired = 0;
+        does(traps[i], "cancelled: its deadline has passed");
+        assert_int_equal(world.expired, 1);
+    }
+}
+
+static void what_computes_is_told_once_and_may_clean_up(void **state)
+{
+    (void) state;
+    world.work.timeout_ms = DEADLINE_MS;
+    does("local c <close> = closing(function() log('closed') end)\n"
+         "log(pcall(spin))\n"
+         "local n = 0 for i = 1, 1000000 do n = n + 1 end log(n)",
+         "false 1000000 closed");
+}
+
+static void a_finalizer_has_one_slice(void **state)
+{
+    (void) state;
+    does("setmetatable({}, {__gc = spin})\n"
+         "setmetatable({}, {__gc = function() while true do pcall(spin) end end})\n"
+         "setmetatable({}, {__gc = function() log('collected') end})\n"
+         "setmetatable({}, {__gc = function() error('broken') end})\n"
+         "collectgarbage() collectgarbage() log('on')",
+         "collected on");
+    assert_int_equal(world.expired, 0);
+}
+
+static void metatables_are_as_in_the_manual(void **state)
+{
+    (void) state;
+    does("log(select(2, pcall(setmetatable, 1)))", "bad argument #1 to 'setmetatable' (table "
+                                                   "expected, got number)");
+    does("log(select(2, pcall(setmetatable, {})))",
+         "bad argument #2 to 'setmetatable' (nil or table "
+         "expected, got no value)");
+    does("local t = setmetatable({}, {__metatable = 1}) log(select(2, pcall(setmetatable, t, {})))",
+         "cannot change a protected metatable");
+    does("local t = {} log(setmetatable(t, nil) == t and getmetatable(t) == nil)", "true");
+}
+
+int main(void)
+{
+#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        test(others_run_while_one_computes),
+        test(the_result_is_that_of_an_undisturbed_run),
+        test(a_coroutine_of_the_app_is_interrupted_in_its_place),
+        test(the_hook_of_a_debugger_stays),
+        test(the_deadline_ends_whatever_computes),
+        test(what_computes_is_told_once_and_may_clean_up),
+        test(a_finalizer_has_one_slice),
+        test(metatables_are_as_in_the_manual),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -4,21 +4,16 @@
 #include "json.h"
 #include "log.h"
 
-#include <arpa/inet.h>
 #include <time.h>
 
 static void add_peer(struct peri_buf *line, const union peri_address *peer)
 {
-    char text[INET6_ADDRSTRLEN] = "";
-    unsigned port = 0;
-    if (peer->any.sa_family == AF_INET) {
-        inet_ntop(AF_INET, &peer->v4.sin_addr, text, sizeof(text));
-        port = ntohs(peer->v4.sin_port);
-    } else if (peer->any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &peer->v6.sin6_addr, text, sizeof(text));
-        port = ntohs(peer->v6.sin6_port);
-    }
-    peri_buf_addf(line, peer->any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
+    char text[INET6_ADDRSTRLEN];
+    int port = peri_address_format(peer, text);
+    if (text[0] == '\0')
+        peri_buf_add_lit(line, "unix");
+    else
+        peri_buf_addf(line, strchr(text, ':') != NULL ? "[%s]:%d" : "%s:%d", text, port);
 }
 
 void peri_access_log(struct peri_exchange *exchange)

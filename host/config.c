@@ -41,6 +41,10 @@ void peri_config_usage(struct peri_buf *text)
         "  APPDIR                      a folder with app.lua, or a Lua file that returns an app\n"
         "  --host ADDRESS              address to listen on (127.0.0.1)\n"
         "  --port N                    port to listen on, 0 for a free one (8000)\n"
+        "  --listen HOST:PORT          another address; may be given again, as --uds and --fd may\n"
+        "  --uds PATH                  a Unix socket\n"
+        "  --fd N                      a listening socket that was opened by the parent process\n"
+        "  --supervise on|off          a second process that restarts the server if it dies (on)\n"
         "  --loops N                   loop threads (number of cores)\n"
         "  --log text|json|off         access log on standard output (text)\n"
         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
@@ -83,7 +87,8 @@ static bool names_option(const char *flag, const char *name)
     return *flag == *name;
 }
 
-static const char *const plain_flags[] = {"host", "port", "loops", "log", "load_timeout_ms"};
+static const char *const plain_flags[] = {
+    "host", "port", "listen", "uds", "fd", "loops", "log", "supervise", "load_timeout_ms"};
 #define PLAIN_FLAGS (sizeof(plain_flags) / sizeof(*plain_flags))
 
 static bool is_flag(const char *flag)
@@ -119,18 +124,75 @@ static int parse_limit(struct peri_config *config, const char *flag, const char 
     return -1;
 }
 
+static int add_endpoint(struct peri_config *config, const char *flag, int kind, const char *text,
+                        size_t len, int port, char *error, size_t error_size)
+{
+    struct peri_endpoint *endpoint = &config->endpoints[config->endpoint_count];
+    if (config->endpoint_count == PERI_MAX_ENDPOINTS) {
+        snprintf(error, error_size, "at most %d of --listen, --uds and --fd", PERI_MAX_ENDPOINTS);
+        return -1;
+    }
+    if (len >= sizeof(endpoint->text)) {
+        snprintf(error, error_size, "--%s: at most %zu characters", flag,
+                 sizeof(endpoint->text) - 1);
+        return -1;
+    }
+    *endpoint = (struct peri_endpoint){.kind = kind, .port = port};
+    memcpy(endpoint->text, text, len);
+    config->endpoint_count++;
+    return 0;
+}
+
+/* HOST:PORT or [ADDRESS]:PORT */
+static int parse_listen(struct peri_config *config, const char *text, char *error,
+                        size_t error_size)
+{
+    uint64_t port = 0;
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon == text || parse_number(colon + 1, 0, 65535, &port) != 0) {
+        snprintf(error, error_size, "--listen takes HOST:PORT, not '%s'", text);
+        return -1;
+    }
+    const char *end = colon;
+    if (text[0] == '[' && end[-1] == ']') {
+        text++;
+        end--;
+    }
+    return add_endpoint(config, "listen", PERI_ENDPOINT_TCP, text, (size_t) (end - text),
+                        (int) port, error, error_size);
+}
+
 static int parse_flag(struct peri_config *config, const char *flag, const char *text, char *error,
                       size_t error_size)
 {
     uint64_t number = 0;
     if (strcmp(flag, "host") == 0) {
         config->host = text;
+        config->address_given = true;
     } else if (strcmp(flag, "port") == 0) {
         if (parse_number(text, 0, 65535, &number) != 0) {
             snprintf(error, error_size, "--port takes a number from 0 to 65535, not '%s'", text);
             return -1;
         }
         config->port = (int) number;
+        config->address_given = true;
+    } else if (strcmp(flag, "listen") == 0) {
+        return parse_listen(config, text, error, error_size);
+    } else if (strcmp(flag, "uds") == 0) {
+        return add_endpoint(config, flag, PERI_ENDPOINT_UNIX, text, strlen(text), 0, error,
+                            error_size);
+    } else if (strcmp(flag, "fd") == 0) {
+        if (parse_number(text, 0, 65535, &number) != 0) {
+            snprintf(error, error_size, "--fd takes the number of a descriptor, not '%s'", text);
+            return -1;
+        }
+        return add_endpoint(config, flag, PERI_ENDPOINT_FD, "", 0, (int) number, error, error_size);
+    } else if (strcmp(flag, "supervise") == 0) {
+        config->supervise = strcmp(text, "on") == 0;
+        if (!config->supervise && strcmp(text, "off") != 0) {
+            snprintf(error, error_size, "--supervise takes on or off, not '%s'", text);
+            return -1;
+        }
     } else if (strcmp(flag, "loops") == 0) {
         if (parse_number(text, 1, 256, &number) != 0) {
             snprintf(error, error_size, "--loops takes a number from 1 to 256, not '%s'", text);
@@ -190,6 +252,7 @@ void peri_config_default(struct peri_config *config)
         .host = "127.0.0.1",
         .port = 8000,
         .load_timeout_ms = 30000,
+        .supervise = true,
         .loops = cores < 1     ? 1
                  : cores > 256 ? 256
                                : (int) cores,

@@ -53,10 +53,23 @@ enum peri_log_format {
     PERI_LOG_OFF,
 };
 
+#define PERI_MAX_ENDPOINTS 16
+
+/* Where to listen besides, or instead of, host and port. */
+struct peri_endpoint {
+    enum { PERI_ENDPOINT_TCP, PERI_ENDPOINT_UNIX, PERI_ENDPOINT_FD } kind;
+    char text[256]; /* host or path */
+    int port;       /* or descriptor */
+};
+
 struct peri_config {
     const char *app; /* a directory with app.lua, or a Lua file */
     const char *host;
     int port;
+    bool address_given; /* host or port were asked for */
+    struct peri_endpoint endpoints[PERI_MAX_ENDPOINTS];
+    unsigned endpoint_count;
+    bool supervise; /* a process of its own keeps the sockets and restarts the server */
     int loops;
     enum peri_log_format log;
     uint64_t load_timeout_ms; /* for the app to load and to start, each */

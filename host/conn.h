@@ -13,6 +13,7 @@
 #ifndef PERI_CONN_H
 #define PERI_CONN_H
 
+#include "address.h"
 #include "buf.h"
 #include "list.h"
 #include "timer.h"
@@ -32,12 +33,6 @@ struct peri_protocol {
     void (*data)(void *context, const char *bytes, size_t len);
     void (*drained)(void *context); /* the write queue is short again */
     void (*closed)(void *context);  /* the connection is gone; called once */
-};
-
-union peri_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
 };
 
 enum peri_conn_state {

@@ -431,6 +431,11 @@ static void run(struct peri_exchange *exchange)
         persist(exchange);
 }
 
+struct peri_exchange *peri_exchange_of_task(const struct peri_task *task)
+{
+    return task != NULL && task->ended == on_task_ended ? task->owner : NULL;
+}
+
 /* --- reading -----------------------------------------------------------------------------------
  */
 

@@ -121,6 +121,10 @@ struct peri_exchange *peri_exchange_of_op(lua_State *L, struct peri_op *op);
 /* Waits until the socket has taken what was written. */
 int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange);
 
+/* The exchange whose task this is; NULL for any other task and for NULL. Touches nothing else, so
+ * that a crash handler may ask. */
+struct peri_exchange *peri_exchange_of_task(const struct peri_task *task);
+
 /* A number that names this request in logs, unique in this process. */
 void peri_exchange_id(struct peri_exchange *exchange, char text[33]);
 

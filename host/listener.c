@@ -4,59 +4,11 @@
 #include "server.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 2048
 #define ACCEPTS_PER_TURN 64
 #define RETRY_MS 100 /* descriptors may also be freed by what is not ours */
-
-static int fail(int fd, char *error, size_t size, const char *what, const char *host, int port)
-{
-    int code = -errno;
-    if (code == -EADDRINUSE)
-        snprintf(error, size,
-                 "%s:%d is in use by another program; stop it or choose another --port", host,
-                 port);
-    else
-        snprintf(error, size, "cannot %s %s:%d: %s", what, host, port, strerror(-code));
-    if (fd >= 0)
-        close(fd);
-    return code;
-}
-
-int peri_listener_bind(const char *host, int *port, char *error, size_t error_size)
-{
-    char service[8];
-    snprintf(service, sizeof(service), "%d", *port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int rc = getaddrinfo(host, service, &hints, &found);
-    if (rc != 0) {
-        snprintf(error, error_size, "--host %s: %s", host, gai_strerror(rc));
-        return UV_EADDRNOTAVAIL;
-    }
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-    if (fd >= 0)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    rc = fd < 0 ? -1 : bind(fd, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
-    if (rc != 0)
-        return fail(fd, error, error_size, "bind to", host, *port);
-    if (listen(fd, BACKLOG) != 0)
-        return fail(fd, error, error_size, "listen on", host, *port);
-
-    union peri_address address = {0};
-    socklen_t len = sizeof(address);
-    if (getsockname(fd, &address.any, &len) == 0)
-        *port =
-            ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
-    return fd;
-}
 
 static void pause_listener(struct peri_listener *listener)
 {

@@ -1,4 +1,4 @@
-/* Accepts connections: one listening socket, watched by every loop.
+/* Accepts connections of one listening socket, which every loop watches.
  *
  * Whoever wakes first accepts and gives the socket to the loop with the fewest connections, so that
  * loops stay balanced, a stuck loop strands nobody, and a supervisor has one descriptor to keep.
@@ -24,11 +24,7 @@ struct peri_listener {
     bool paused;
 };
 
-/* Binds host and port, listens, and returns the descriptor, or a UV_E* code with a message. The
- * port in use is stored in *port (useful with port 0). */
-int peri_listener_bind(const char *host, int *port, char *error, size_t error_size);
-
-/* Opens it paused. Returns 0 or a UV_E* code. */
+/* Watches `fd`, which stays the caller's. Opens paused. Returns 0 or a UV_E* code. */
 int peri_listener_open(struct peri_listener *listener, struct peri_loop *loop, int fd);
 
 /* Watches again after a pause; harmless otherwise. */

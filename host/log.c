@@ -190,9 +190,14 @@ static void *writer_main(void *unused)
     return NULL;
 }
 
-int peri_log_open(enum peri_log_format format)
+void peri_log_set_format(enum peri_log_format format)
 {
     log.format = format;
+}
+
+int peri_log_open(enum peri_log_format format)
+{
+    peri_log_set_format(format);
     log.closing = false;
     int rc = pthread_create(&log.writer, NULL, writer_main, NULL);
     log.running = rc == 0;

@@ -17,6 +17,9 @@ enum peri_log_stream {
 /* Starts the writer. Until then, and after peri_log_close(), lines are written at once. */
 int peri_log_open(enum peri_log_format format);
 
+/* For a process that has no writer: its lines are written at once, in this format. */
+void peri_log_set_format(enum peri_log_format format);
+
 /* Writes what waits, gives up after some seconds when nobody reads, and ends the writer. */
 void peri_log_close(void);
 

@@ -1,6 +1,7 @@
 #include "loop.h"
 
 #include "api/api.h"
+#include "crash.h"
 #include "exchange.h"
 #include "generation.h"
 #include "log.h"
@@ -69,11 +70,23 @@ static void on_last_words(struct peri_timer *timer)
     end_if_empty(loop);
 }
 
+static void resume_listeners(struct peri_loop *loop)
+{
+    for (unsigned i = 0; i < loop->listener_count; i++)
+        peri_listener_resume(&loop->listeners[i]);
+}
+
+static void close_listeners(struct peri_loop *loop)
+{
+    for (unsigned i = 0; i < loop->listener_count; i++)
+        peri_listener_close(&loop->listeners[i]);
+}
+
 static void stop(struct peri_loop *loop, int level)
 {
     if (!loop->stopping) {
         loop->stopping = true;
-        peri_listener_close(&loop->listener);
+        close_listeners(loop);
         loop->grace.fire = on_last_words;
         peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + LAST_WORDS_MS);
     }
@@ -117,6 +130,7 @@ static void take_inbox(struct peri_loop *loop)
 static void on_wake(uv_async_t *async)
 {
     struct peri_loop *loop = async->data;
+    atomic_store(&loop->beat, atomic_load(&loop->server->beat));
     struct peri_generation *arriving = atomic_exchange(&loop->arriving, NULL);
     if (arriving != NULL)
         peri_generation_adopt(arriving, loop);
@@ -124,7 +138,7 @@ static void on_wake(uv_async_t *async)
     peri_generation_tend(loop);
     take_inbox(loop);
     if (loop->vm != NULL && !atomic_load(&loop->server->short_of_room))
-        peri_listener_resume(&loop->listener);
+        resume_listeners(loop);
     int level = atomic_load(&loop->stop_level);
     if (level > 0)
         stop(loop, level);
@@ -213,16 +227,24 @@ static void *loop_main(void *arg)
     if (rc != 0)
         peri_log_error("loop %u: handlers that compute cannot be interrupted: %s", loop->index,
                        uv_strerror(rc));
+    peri_crash_of_loop(loop);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     peri_watchdog_close();
     return NULL;
 }
 
-int peri_loop_start(struct peri_loop *loop, int fd)
+int peri_loop_start(struct peri_loop *loop)
 {
-    int rc = peri_listener_open(&loop->listener, loop, fd);
-    if (rc < 0)
-        return rc;
+    const struct peri_sockets *sockets = loop->server->sockets;
+    loop->listeners = calloc(sockets->count, sizeof(*loop->listeners));
+    if (loop->listeners == NULL)
+        return UV_ENOMEM;
+    for (unsigned i = 0; i < sockets->count; i++) {
+        int rc = peri_listener_open(&loop->listeners[i], loop, sockets->list[i].fd);
+        if (rc < 0)
+            return rc;
+        loop->listener_count = i + 1;
+    }
     return -pthread_create(&loop->thread, NULL, loop_main, loop);
 }
 
@@ -230,7 +252,7 @@ int peri_loop_close(struct peri_loop *loop)
 {
     int rc = 0;
     if (loop->uv_open) {
-        peri_listener_close(&loop->listener);
+        close_listeners(loop);
         take_inbox(loop);
         cut_conns(loop);
         peri_timer_stop(&loop->timers, &loop->grace);
@@ -249,6 +271,7 @@ int peri_loop_close(struct peri_loop *loop)
     peri_gather_deinit(&loop->gather);
     peri_result_free(loop->result);
     free(loop->read_buffer);
+    free(loop->listeners);
     pthread_mutex_destroy(&loop->inbox_mutex);
     return rc;
 }

@@ -35,9 +35,10 @@ struct peri_loop {
     uv_loop_t uv;
     bool uv_open;
     struct peri_timers timers;
-    struct peri_vm *vm;   /* the current one; NULL until the app has loaded */
-    struct peri_list vms; /* this one, those that leave, and the next: generation.h */
-    struct peri_listener listener;
+    struct peri_vm *vm;              /* the current one; NULL until the app has loaded */
+    struct peri_list vms;            /* this one, those that leave, and the next: generation.h */
+    struct peri_listener *listeners; /* one for each socket of the server */
+    unsigned listener_count;
     struct peri_list conns;
     atomic_uint conn_count; /* read by other loops that look for the least busy one */
     struct peri_list free_exchanges;
@@ -58,6 +59,7 @@ struct peri_loop {
     size_t inbox_count;
     size_t inbox_cap;
     _Atomic(struct peri_generation *) arriving; /* has loaded, is to be started */
+    atomic_uint beat;                           /* the last one of the server's that it answered */
     atomic_int stop_level;                      /* 0, 1: finish what is in flight, 2: cut */
     struct peri_timer grace;
 };
@@ -65,9 +67,9 @@ struct peri_loop {
 /* Opens the loop. Returns 0 or a UV_E* code; peri_loop_close() is due in every case. */
 int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned index);
 
-/* Starts the thread that runs the loop. It accepts from `fd` (not owned) once there is an app.
+/* Starts the thread that runs the loop. It accepts from the server's sockets once there is an app.
  * Returns 0 or UV_E*. */
-int peri_loop_start(struct peri_loop *loop, int fd);
+int peri_loop_start(struct peri_loop *loop);
 
 /* From any thread: starts the app of a generation that has loaded. One at a time. */
 void peri_loop_post_generation(struct peri_loop *loop, struct peri_generation *generation);

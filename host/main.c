@@ -2,6 +2,8 @@
 #include "config.h"
 #include "script.h"
 #include "server.h"
+#include "supervised.h"
+#include "supervisor.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +12,7 @@
 
 static int run(int argc, char **argv)
 {
-    for (int i = 0; i < argc; i++) {
+    for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             struct peri_buf text = {0};
             peri_config_usage(&text);
@@ -21,11 +23,25 @@ static int run(int argc, char **argv)
     }
     struct peri_config config;
     char error[256];
-    if (peri_config_parse(&config, argc, argv, error, sizeof(error)) != 0) {
+    if (peri_config_parse(&config, argc - 2, argv + 2, error, sizeof(error)) != 0) {
         fprintf(stderr, "perigee: %s\n", error);
         return 2;
     }
-    return peri_server_run(&config);
+    struct peri_sockets sockets;
+    int supervised = peri_supervised_open(&sockets, error, sizeof(error));
+    int rc = supervised;
+    if (rc == 0)
+        rc = peri_supervisor_resume(&sockets, &config, error, sizeof(error));
+    if (rc == 0)
+        rc = peri_sockets_open(&sockets, &config, error, sizeof(error));
+    if (rc < 0) {
+        peri_sockets_close(&sockets);
+        fprintf(stderr, "perigee: %s\n", error);
+        return 2;
+    }
+    if (supervised == 0 && config.supervise)
+        return peri_supervisor_run(&config, &sockets, argv);
+    return peri_server_run(&config, &sockets);
 }
 
 /* Started without standard streams, the first sockets would take their numbers, and the log would
@@ -45,7 +61,7 @@ int main(int argc, char **argv)
     fill_standard_streams();
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "run") == 0)
-        return run(argc - 2, argv + 2);
+        return run(argc, argv);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
         puts("perigee " PERIGEE_VERSION);
         return 0;

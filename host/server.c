@@ -1,8 +1,10 @@
 #include "server.h"
 
+#include "crash.h"
 #include "generation.h"
 #include "log.h"
 #include "reload.h"
+#include "supervised.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -69,22 +71,14 @@ struct signals {
     uv_signal_t term;
     uv_signal_t interrupt;
     uv_async_t ended;
+    uv_poll_t supervisor; /* when there is one: it ends when the supervisor does */
+    uv_timer_t beat;
     uv_timer_t patience; /* for loops that do not come back from Lua to be told */
     struct peri_server *server;
     struct peri_reload reload;
-    const char *host;
-    int port;
     int level;
     int code; /* that the process will exit with */
 };
-
-/* Clients that connect from now on are refused and go elsewhere. */
-static void stop_listening(struct peri_server *server)
-{
-    if (server->fd >= 0)
-        close(server->fd);
-    server->fd = -1;
-}
 
 static void on_patience_over(uv_timer_t *timer)
 {
@@ -97,7 +91,7 @@ static void on_patience_over(uv_timer_t *timer)
 static void stop(struct signals *signals, int level)
 {
     signals->level = level;
-    stop_listening(signals->server);
+    peri_sockets_close(signals->server->sockets); /* who connects from now on is refused */
     peri_reload_stop(&signals->reload);
     const struct peri_app *app = current_app(signals->server);
     uint64_t grace = app != NULL && level == 1 ? app->limits.shutdown_grace_ms : 0;
@@ -117,16 +111,16 @@ static void on_signal(uv_signal_t *signal, int number)
 /* --- versions of the app -----------------------------------------------------------------------
  */
 
-static void banner(const struct signals *signals, const struct peri_app *app)
+static void banner(const struct peri_server *server, const struct peri_app *app)
 {
-    const char *host = signals->host;
-    unsigned loops = signals->server->loop_count;
-    bool six = strchr(host, ':') != NULL;
-    peri_log_info("%s on http://%s%s%s:%d (version " PERIGEE_VERSION
-                  ", %u loop%s, %zu operation%s)",
-                  app->title != NULL ? app->title : "an app", six ? "[" : "", host, six ? "]" : "",
-                  signals->port, loops, loops == 1 ? "" : "s", app->operation_count,
+    struct peri_buf names = {0};
+    for (unsigned i = 0; i < server->sockets->count; i++)
+        peri_buf_addf(&names, "%s%s", i > 0 ? ", " : "", server->sockets->list[i].name);
+    peri_log_info("%s on %.*s (version " PERIGEE_VERSION ", %u loop%s, %zu operation%s)",
+                  app->title != NULL ? app->title : "an app", (int) names.len, names.data,
+                  server->loop_count, server->loop_count == 1 ? "" : "s", app->operation_count,
                   app->operation_count == 1 ? "" : "s");
+    peri_buf_deinit(&names);
 }
 
 static void on_load_ended(struct peri_reload *reload, int code, const char *error)
@@ -139,7 +133,8 @@ static void on_load_ended(struct peri_reload *reload, int code, const char *erro
         peri_app_warn(app);
     }
     if (error == NULL && first) {
-        banner(signals, app);
+        banner(signals->server, app);
+        peri_supervised_ready(app->limits.shutdown_grace_ms);
     } else if (error == NULL) {
         peri_log_info("reloaded in %.0f ms: %s, %zu operation%s", peri_reload_ms(reload),
                       app->title != NULL ? app->title : "an app", app->operation_count,
@@ -151,6 +146,58 @@ static void on_load_ended(struct peri_reload *reload, int code, const char *erro
         signals->code = code == UV_ENOENT ? 2 : 1;
         stop(signals, 2);
     }
+    if (!first)
+        peri_supervised_reloaded();
+}
+
+/* --- the supervisor ----------------------------------------------------------------------------
+ */
+
+/* Tells the supervisor when every loop has answered since the last time, and asks anew. */
+static void on_beat(uv_timer_t *timer)
+{
+    struct signals *signals = timer->data;
+    struct peri_server *server = signals->server;
+    unsigned beat = atomic_load(&server->beat);
+    for (unsigned i = 0; i < server->loop_count; i++) {
+        if (atomic_load(&server->loops[i].beat) != beat)
+            return;
+    }
+    peri_supervised_tick();
+    atomic_store(&server->beat, beat + 1);
+    for (unsigned i = 0; i < server->loop_count; i++)
+        uv_async_send(&server->loops[i].wake);
+}
+
+static void on_supervisor(uv_poll_t *poll, int status, int events)
+{
+    struct signals *signals = poll->data;
+    (void) status;
+    (void) events;
+    uv_poll_stop(poll);
+    peri_log_error("the supervisor is gone: finishing what is in flight");
+    if (signals->level == 0)
+        stop(signals, 1);
+}
+
+static void open_supervisor(struct signals *signals)
+{
+    if (peri_supervised_fd() < 0)
+        return;
+    uv_poll_init(&signals->uv, &signals->supervisor, peri_supervised_fd());
+    uv_timer_init(&signals->uv, &signals->beat);
+    signals->supervisor.data = signals;
+    signals->beat.data = signals;
+    uv_poll_start(&signals->supervisor, UV_READABLE | UV_DISCONNECT, on_supervisor);
+    uv_timer_start(&signals->beat, on_beat, PERI_TICK_MS, PERI_TICK_MS);
+}
+
+static void close_supervisor(struct signals *signals)
+{
+    if (peri_supervised_fd() < 0)
+        return;
+    uv_close((uv_handle_t *) &signals->supervisor, NULL);
+    uv_close((uv_handle_t *) &signals->beat, NULL);
 }
 
 /* --- their end ---------------------------------------------------------------------------------
@@ -172,9 +219,9 @@ static void *join_main(void *arg)
 }
 
 /* Watches the signals from here on; they take effect in wait_for_end(). */
-static void open_signals(struct signals *signals, struct peri_server *server, int port)
+static void open_signals(struct signals *signals, struct peri_server *server)
 {
-    *signals = (struct signals){.server = server, .host = server->config->host, .port = port};
+    *signals = (struct signals){.server = server};
     uv_loop_init(&signals->uv);
     uv_signal_init(&signals->uv, &signals->term);
     uv_signal_init(&signals->uv, &signals->interrupt);
@@ -184,6 +231,7 @@ static void open_signals(struct signals *signals, struct peri_server *server, in
     signals->interrupt.data = signals;
     uv_signal_start(&signals->term, on_signal, SIGTERM);
     uv_signal_start(&signals->interrupt, on_signal, SIGINT);
+    open_supervisor(signals);
     peri_reload_open(&signals->reload, server, &signals->uv, on_load_ended);
 }
 
@@ -199,6 +247,7 @@ static void wait_for_end(struct signals *signals)
     uv_close((uv_handle_t *) &signals->interrupt, NULL);
     uv_close((uv_handle_t *) &signals->ended, NULL);
     uv_close((uv_handle_t *) &signals->patience, NULL);
+    close_supervisor(signals);
     uv_run(&signals->uv, UV_RUN_DEFAULT);
     uv_loop_close(&signals->uv);
 }
@@ -233,30 +282,22 @@ static int open_loops(struct peri_server *server)
     return 0;
 }
 
-int peri_server_run(const struct peri_config *config)
+int peri_server_run(const struct peri_config *config, struct peri_sockets *sockets)
 {
-    struct peri_server server = {.config = config};
-    int code = 2;
-    int port = config->port;
-    char error[256];
+    struct peri_server server = {.config = config, .sockets = sockets};
+    int code = 1;
 
     signal(SIGPIPE, SIG_IGN);
+    peri_crash_open();
     if (peri_log_open(config->log) != 0)
-        return 1;
-    server.fd = peri_listener_bind(config->host, &port, error, sizeof(error));
-    if (server.fd < 0) {
-        peri_log_error("%s", error);
-        goto end_log;
-    }
-    if (open_loops(&server) != 0) {
-        code = 1;
+        return code;
+    if (open_loops(&server) != 0)
         goto end_loops;
-    }
 
     struct signals signals;
-    open_signals(&signals, &server, port);
+    open_signals(&signals, &server);
     for (unsigned i = 0; i < server.loop_count; i++) {
-        int rc = peri_loop_start(&server.loops[i], server.fd);
+        int rc = peri_loop_start(&server.loops[i]);
         if (rc != 0) {
             peri_log_error("cannot start loop %u: %s", i, uv_strerror(rc));
             peri_log_close();
@@ -269,8 +310,7 @@ int peri_server_run(const struct peri_config *config)
 
 end_loops:
     close_loops(&server);
-    stop_listening(&server);
-end_log:
+    peri_sockets_close(sockets);
     peri_log_close();
     return code;
 }

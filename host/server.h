@@ -1,8 +1,9 @@
-/* The server process: its loops, its signals, the listening socket. Owned by main(). */
+/* The server process: its loops, its signals, its listening sockets. Owned by main(). */
 #ifndef PERI_SERVER_H
 #define PERI_SERVER_H
 
 #include "config.h"
+#include "sockets.h"
 
 #include <stdatomic.h>
 
@@ -13,16 +14,17 @@ struct peri_server {
     const struct peri_config *config;
     struct peri_loop *loops;
     unsigned loop_count;
-    int fd; /* the listening socket; -1 once the server stops */
+    struct peri_sockets *sockets;                 /* closed once the server stops */
     _Atomic(struct peri_generation *) generation; /* that requests begin in; NULL at first */
     atomic_ullong max_connections;
     atomic_ullong connections; /* open ones, of all loops */
+    atomic_uint beat;          /* loops answer it, to show that they are not stuck */
     atomic_bool short_of_room; /* some listener paused: a closing connection wakes them */
 };
 
-/* Serves until told to stop. Returns the exit code of the process: 0 after a stop, 1 when the app
- * does not load, 2 when what was asked for is not there or not free. */
-int peri_server_run(const struct peri_config *config);
+/* Serves on these sockets until told to stop, and closes them. Returns the exit code of the
+ * process: 0 after a stop, 1 when the app does not load, 2 when there is none. */
+int peri_server_run(const struct peri_config *config, struct peri_sockets *sockets);
 
 /* A connection of the process closed: listeners that paused go on. */
 void peri_server_conn_closed(struct peri_server *server);

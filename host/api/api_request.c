@@ -234,16 +234,8 @@ static void push_client(lua_State *L, struct peri_exchange *exchange)
 {
     char text[INET6_ADDRSTRLEN] = "";
     int port = 0;
-    if (exchange->conn != NULL) {
-        const union peri_address *peer = &exchange->conn->peer;
-        if (peer->any.sa_family == AF_INET6) {
-            inet_ntop(AF_INET6, &peer->v6.sin6_addr, text, sizeof(text));
-            port = ntohs(peer->v6.sin6_port);
-        } else {
-            inet_ntop(AF_INET, &peer->v4.sin_addr, text, sizeof(text));
-            port = ntohs(peer->v4.sin_port);
-        }
-    }
+    if (exchange->conn != NULL)
+        port = peri_address_format(&exchange->conn->peer, text);
     lua_createtable(L, 0, 2);
     lua_pushstring(L, text);
     lua_setfield(L, -2, "host");

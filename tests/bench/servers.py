@@ -50,7 +50,8 @@ def perigee(name, binary, app="bench", only=()):
         return [binary, "run", HERE / "apps" / app, *address, *quiet]
 
     label = "Perigee" if name == "perigee" else f"Perigee, {name.removeprefix('perigee-')}"
-    return Server(name, label, command, binary, only=only, version=(binary, "--version"))
+    return Server(name, label, command, binary, only=only, version=(binary, "--version"),
+                  env=(("PERIGEE_SUPERVISE", "off"),))  # what is measured is the server process
 
 
 def _javascript(name, label, runtime):

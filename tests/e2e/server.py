@@ -45,6 +45,19 @@ def run(*args, binary=BINARY, env=None, cwd=None):
     )
 
 
+def children_of(pid):
+    """The processes that a process has started, oldest first."""
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found.append((int(fields[19]), int(stat.parent.name)))
+    return [child for _, child in sorted(found)]
+
+
 class Server:
     """A running `perigee run`. Output of both streams is collected line by line as `log`."""
 
@@ -53,6 +66,7 @@ class Server:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
         self.log = []
+        self.app_path = app
         self._changed = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
@@ -64,7 +78,6 @@ class Server:
             stderr=subprocess.STDOUT,
             preexec_fn=limit_descriptors if descriptors else None,
         )
-        self.pid = self.process.pid
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
         try:
@@ -72,6 +85,7 @@ class Server:
         except AssertionError:
             self.process.kill()
             raise
+        self.pid = self._server_pid()
         self.port = int(START_LINE.search(line)[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -83,6 +97,11 @@ class Server:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+
+    def _server_pid(self):
+        """The process that serves: a child of the supervisor, if there is one."""
+        children = children_of(self.process.pid)
+        return children[-1] if children else self.process.pid
 
     # Log
 

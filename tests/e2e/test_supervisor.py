@@ -1,0 +1,366 @@
+"""The supervisor: what dies is replaced, connections wait meanwhile, upgrades refuse nobody."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import server as servers
+from server import BINARY, START_LINE, children_of, is_sanitized
+from wire import PATIENCE, eventually
+
+APP = """
+local perigee = require("perigee")
+local app = perigee.app({ title = "Kitchen" })
+app:get("/", function()
+  return "here"
+end)
+app:get("/slow", function()
+  perigee.sleep(60000)
+end)
+app:get("/exit", function()
+  os.exit(7)
+end)
+return app
+"""
+
+
+@pytest.fixture
+def kitchen(serve, write_app):
+    return lambda *flags, **options: serve(write_app(APP), *flags, **options)
+
+
+def successor(server, *known):
+    """Waits for a server process other than the known ones, and returns its pid."""
+    found = []
+
+    def look():
+        found[:] = [pid for pid in children_of(server.process.pid) if pid not in known]
+        return bool(found)
+
+    eventually(look, "a new server process")
+    return found[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_a_server_that_dies_is_replaced(kitchen, number):
+    server = kitchen()
+    os.kill(server.pid, number)
+    eventually(lambda: server.pid not in children_of(server.process.pid), "its end")
+    assert server.json("/") == "here"
+    assert successor(server, server.pid) != server.pid
+    assert server.process.poll() is None
+
+
+def test_it_says_why_a_server_died(kitchen):
+    server = kitchen()
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait_for_log(rf"server process {server.pid} was killed by signal 9 \(Killed\)")
+
+
+def test_it_says_that_a_server_ended_by_itself(kitchen):
+    server = kitchen()
+    with server.connect() as conn, contextlib.suppress(EOFError, ConnectionError):
+        conn.get("/exit")
+    server.wait_for_log(rf"server process {server.pid} ended by itself with exit code 7")
+    assert server.json("/") == "here"
+
+
+@pytest.mark.skipif(is_sanitized(), reason="the sanitizer has the signal")
+def test_it_names_the_request_that_crashed(serve, write_app, tmp_path):
+    (tmp_path / "crash.c").write_text("""
+        #include <lua.h>
+        static int crash(lua_State *L) { *(volatile int *) 8 = 0; return 0; }
+        int luaopen_crash(lua_State *L) { lua_pushcfunction(L, crash); return 1; }
+    """)
+    app = write_app("""
+        local perigee = require("perigee")
+        local app = perigee.app()
+        app:get("/crash/{n}", function()
+          require("crash")()
+        end)
+        app:get("/", function()
+          return "here"
+        end)
+        return app
+    """)
+    subprocess.run(["cc", "-shared", "-fPIC", "-I/usr/include/lua5.4", tmp_path / "crash.c", "-o",
+                    app / "crash.so"], check=True)
+    server = serve(app)
+    with server.connect() as conn, contextlib.suppress(EOFError, ConnectionError):
+        conn.get("/crash/3?x=1")
+    server.wait_for_log(r"killed by signal 11 \(.*\); it was serving GET /crash/3\?x=1$")
+    assert server.json("/") == "here"
+
+
+def test_the_second_death_in_a_row_waits_a_second(kitchen):
+    server = kitchen()
+    os.kill(server.pid, signal.SIGKILL)
+    second = successor(server, server.pid)
+    server.wait_for_log(START_LINE, 2)
+    os.kill(second, signal.SIGKILL)
+    server.wait_for_log("the next try is in 1 s")
+    assert server.json("/") == "here" # which waited in the backlog
+
+
+def test_a_server_that_does_not_tick_is_replaced(kitchen):
+    server = kitchen()
+    os.kill(server.pid, signal.SIGSTOP)
+    assert server.json("/") == "here"
+    server.wait_for_log("did not tick for 4 s")
+
+
+def test_no_connection_is_refused_while_servers_are_killed(kitchen):
+    server = kitchen()
+    stop = threading.Event()
+    refused, answered = [], []
+
+    def ask():
+        while not stop.is_set():
+            try:
+                answered.append(server.json("/"))
+            except ConnectionRefusedError as error:
+                refused.append(error)
+            except (AssertionError, EOFError, ConnectionError):
+                pass # it was being served by the one that was killed
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    known = [server.pid]
+    for round_ in range(2):
+        os.kill(known[-1], signal.SIGKILL)
+        known.append(successor(server, *known))
+        server.wait_for_log(START_LINE, round_ + 2)
+    stop.set()
+    asking.join()
+    assert refused == []
+    assert answered
+
+
+def test_an_app_that_does_not_load_ends_the_supervisor(write_app):
+    done = servers.run("run", write_app("return 1"), "--port", 0)
+    assert done.returncode == 1
+    assert "it must end with `return app`" in done.stderr
+
+
+def test_an_address_in_use_is_said_once(kitchen):
+    server = kitchen()
+    done = servers.run("run", server.app_path, "--port", server.port)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "in use by another program" in done.stderr
+
+
+def test_the_end_of_the_supervisor_is_the_end_of_its_server(kitchen):
+    server = kitchen()
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    server.wait_for_log("the supervisor is gone")
+    eventually(lambda: not pathlib.Path(f"/proc/{server.pid}").exists(), "the end of the server")
+    server.process.returncode = 0 # as intended
+
+
+def test_a_stop_answers_what_has_begun(serve, write_app):
+    server = serve(write_app(APP.replace("60000", "300")))
+    with server.connect() as conn:
+        conn.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.get("/")
+        server.signal(signal.SIGTERM)
+        assert conn.answer().status == 200
+    assert server.wait() == 0
+
+
+def test_without_a_supervisor_there_is_one_process(kitchen):
+    server = kitchen("--supervise", "off")
+    assert server.pid == server.process.pid
+    assert server.json("/") == "here"
+
+
+# Upgrade
+
+
+@pytest.fixture
+def copied(kitchen, tmp_path):
+    """A server whose binary is a copy, so that the file can be replaced."""
+    path = tmp_path / "perigee"
+    shutil.copy(BINARY, path)
+    server = kitchen(binary=path)
+    server.path = path
+    return server
+
+
+def replace(path, content):
+    new = path.with_suffix(".new")
+    if isinstance(content, bytes):
+        new.write_bytes(content)
+    else:
+        shutil.copy(content, new)
+    new.chmod(0o755)
+    os.replace(new, path)
+
+
+def test_an_upgrade_refuses_nobody_and_keeps_the_pid(copied):
+    stop = threading.Event()
+    failed, answered = [], []
+
+    def ask():
+        while not stop.is_set():
+            try:
+                answered.append(copied.json("/"))
+            except (AssertionError, EOFError, OSError) as error:
+                failed.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    replace(copied.path, BINARY)
+    copied.signal(signal.SIGUSR2)
+    copied.wait_for_log("upgrade: done")
+    eventually(lambda: copied.pid not in children_of(copied.process.pid), "the old one's end")
+    stop.set()
+    asking.join()
+    assert failed == []
+    assert answered
+    assert copied.process.poll() is None
+    assert os.readlink(f"/proc/{copied.process.pid}/exe") == str(copied.path)
+    assert "supervisor is gone" not in copied.output
+
+
+def test_a_request_of_the_old_server_is_finished(copied):
+    with copied.connect() as conn:
+        conn.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        copied.get("/")
+        copied.signal(signal.SIGUSR2)
+        copied.wait_for_log("upgrade: done")
+        assert copied.json("/") == "here"
+        assert copied.pid in children_of(copied.process.pid) # it drains
+    copied.signal(signal.SIGTERM)
+    copied.signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("content", [b"no program", b"#!/bin/sh\nexit 3\n"])
+def test_an_upgrade_to_what_does_not_start_changes_nothing(copied, content):
+    replace(copied.path, content)
+    copied.signal(signal.SIGUSR2)
+    copied.wait_for_log("the new binary did not start; the old one serves on")
+    assert copied.json("/") == "here"
+    assert children_of(copied.process.pid) == [copied.pid]
+
+
+def test_a_server_that_dies_before_an_upgrade_is_replaced_by_its_own_version(copied):
+    replace(copied.path, b"no program")
+    os.kill(copied.pid, signal.SIGKILL)
+    eventually(lambda: copied.pid not in children_of(copied.process.pid), "its end")
+    assert copied.json("/") == "here"
+
+
+# Sockets
+
+
+def ask_unix(path):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(str(path))
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = b""
+        while piece := sock.recv(4096):
+            data += piece
+    return data
+
+
+def test_a_unix_socket_serves_and_goes_with_the_server(kitchen, tmp_path):
+    path = tmp_path / "perigee.sock"
+    server = kitchen("--uds", path)
+    assert ask_unix(path).endswith(b'"here"')
+    assert server.json("/") == "here"
+    server.wait_for_log(r"unix \"?GET / |unix.*GET")
+    server.stop()
+    assert not path.exists()
+
+
+def test_a_socket_left_behind_is_replaced_and_a_used_one_is_not(kitchen, tmp_path):
+    path = tmp_path / "perigee.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    server = kitchen("--uds", path)
+    assert ask_unix(path).endswith(b'"here"')
+    done = servers.run("run", server.app_path, "--uds", path)
+    assert done.returncode == 2
+    assert "in use by another program" in done.stderr
+    plain = tmp_path / "plain"
+    plain.write_text("mine")
+    assert servers.run("run", server.app_path, "--uds", plain).returncode == 2
+    assert plain.read_text() == "mine"
+
+
+def test_several_addresses_serve_at_once(kitchen):
+    server = kitchen("--listen", "127.0.0.1:0", "--listen", "[::1]:0")
+    line = server.wait_for_log(START_LINE)
+    for host, port in re.findall(r"http://(127\.0\.0\.1|\[::1\]):(\d+)", line):
+        with socket.create_connection((host.strip("[]"), int(port)), PATIENCE) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(re.findall("http://", line)) == 3
+
+
+@contextlib.contextmanager
+def passed_socket(command, **environment):
+    """A process that inherits a listening socket as descriptor 3, and its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        fd = listening.fileno()
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", f"{'exec 3<&%d' % fd if fd != 3 else ':'}; {command}"],
+            pass_fds=[fd], env=servers.environment(**environment), stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        port = listening.getsockname()[1]
+    try:
+        yield process, port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+
+
+def get(port):
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = b""
+        while piece := sock.recv(4096):
+            data += piece
+    return data
+
+
+def test_a_descriptor_of_the_parent_serves(write_app):
+    with passed_socket(f"exec {BINARY} run {write_app(APP)} --fd 3") as (_, port):
+        assert get(port).endswith(b'"here"')
+
+
+def test_a_service_manager_passes_sockets_and_is_told(write_app, tmp_path):
+    notes = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notes))
+        manager.settimeout(PATIENCE)
+        with passed_socket(
+            f"LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run {write_app(APP)}",
+            NOTIFY_SOCKET=str(notes), WATCHDOG_USEC="500000",
+        ) as (process, port):
+            assert manager.recv(100) == b"READY=1"
+            assert manager.recv(100) == b"WATCHDOG=1"
+            assert manager.recv(100) == b"WATCHDOG=1"
+            assert get(port).endswith(b'"here"')
+            process.send_signal(signal.SIGTERM)
+            said = b""
+            while said != b"STOPPING=1":
+                said = manager.recv(100)
+
+
+def test_a_descriptor_that_is_no_socket_is_said(write_app):
+    done = servers.run("run", write_app(APP), "--fd", 0)
+    assert done.returncode == 2
+    assert "cannot use descriptor 0: Socket operation on non-socket" in done.stderr

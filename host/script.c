@@ -122,7 +122,7 @@ static lua_Integer call(struct script *script, struct peri_vm *vm, struct peri_b
 static int run(struct script *script)
 {
     struct peri_config config;
-    struct peri_server server = {.config = &config, .fd = -1};
+    struct peri_server server = {.config = &config};
     struct peri_loop loop;
     struct peri_timers timers;
     struct peri_vm vm;

@@ -20,7 +20,8 @@ void peri_access_log(struct peri_exchange *exchange)
 {
     struct peri_request *request = &exchange->request;
     double ms = (double) (uv_hrtime() - exchange->started_ns) / 1e6;
-    const char *method = llhttp_method_name((llhttp_method_t) request->method);
+    size_t method_len = 0;
+    const char *method = peri_request_method(request, &method_len);
     struct peri_buf line = {0};
 
     bool known = exchange->http.head_done;
@@ -34,7 +35,8 @@ void peri_access_log(struct peri_exchange *exchange)
         peri_buf_addf(&line, "{\"time\":%lld.%03ld,\"client\":\"", (long long) now.tv_sec,
                       now.tv_nsec / 1000000);
         add_peer(&line, peer);
-        peri_buf_addf(&line, "\",\"method\":\"%s\",\"target\":", known ? method : "");
+        peri_buf_addf(&line, "\",\"method\":\"%.*s\",\"target\":", known ? (int) method_len : 0,
+                      method);
         peri_json_add_string(&line, target, peri_utf8_valid(target, target_len));
         if (exchange->operation != NULL) {
             const char *path = exchange->operation->path;
@@ -45,7 +47,7 @@ void peri_access_log(struct peri_exchange *exchange)
                       (unsigned long long) exchange->sent, ms);
     } else {
         add_peer(&line, peer);
-        peri_buf_addf(&line, " \"%s ", known ? method : "-");
+        peri_buf_addf(&line, " \"%.*s ", known ? (int) method_len : 1, known ? method : "-");
         peri_buf_add(&line, target, target_len); /* llhttp lets no control character or blank in */
         peri_buf_addf(&line, "\" %u %llu %.2fms\n", exchange->status,
                       (unsigned long long) exchange->sent, ms);

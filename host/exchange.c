@@ -248,9 +248,10 @@ void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
     const struct peri_operation *operation = exchange->operation;
     char id[33];
     peri_exchange_id(exchange, id);
-    peri_log_error("%s %.*s (request %s%s%s): %s",
-                   llhttp_method_name((llhttp_method_t) request->method), (int) request->target.len,
-                   peri_request_at(request, request->target), id,
+    size_t method_len = 0;
+    const char *method = peri_request_method(request, &method_len);
+    peri_log_error("%.*s %.*s (request %s%s%s): %s", (int) method_len, method,
+                   (int) request->target.len, peri_request_at(request, request->target), id,
                    operation != NULL && operation->source != NULL ? ", " : "",
                    operation != NULL && operation->source != NULL ? operation->source : "", text);
     free(text);

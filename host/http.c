@@ -67,7 +67,7 @@ static int on_headers_complete(llhttp_t *parser)
     struct peri_http *http = http_of(parser);
     struct peri_request *request = http->request;
 
-    request->method = parser->method;
+    request->method = http->other != 0 ? PERI_METHOD_OTHER : parser->method;
     if (llhttp_should_keep_alive(parser) && !(parser->flags & F_CONNECTION_CLOSE))
         request->flags |= PERI_REQUEST_KEEP_ALIVE;
     if (parser->http_minor == 0)
@@ -117,8 +117,61 @@ void peri_http_init(struct peri_http *http, struct peri_request *request,
     http->context = context;
     http->status = 0;
     http->head_done = false;
+    http->other = 0;
     llhttp_init(&http->parser, HTTP_REQUEST, &settings);
     http->parser.data = http;
+}
+
+/* --- methods that llhttp does not know ---------------------------------------------------------
+ *
+ * HTTP lets anybody make methods up (RFC 9110, 9.1), and where a path has operations the answer is
+ * 405 and the methods there are. llhttp stops in the middle of such a name, so the head is read
+ * once more with GET in its place. */
+
+enum { KNOWN_METHOD, NAME_INCOMPLETE, OTHER_METHOD };
+
+#define MAX_METHOD 64
+
+static bool is_token_char(char c)
+{
+    static const char symbols[] = "!#$%&'*+-.^_`|~";
+    bool alphanumeric = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+    return alphanumeric || (c != '\0' && strchr(symbols, c) != NULL);
+}
+
+/* Reads the head from its first byte on, which stands at `base`, as that of another method. */
+static enum llhttp_errno read_other(struct peri_http *http, const char *base, size_t len)
+{
+    size_t at = 0;
+    while (at + 1 < len && base[at] == '\r' && base[at + 1] == '\n')
+        at += 2;
+    size_t end = at;
+    while (end < len && end - at < MAX_METHOD && is_token_char(base[end]))
+        end++;
+    http->other = NAME_INCOMPLETE;
+    if (end == len)
+        return HPE_OK;
+    if (end == at || base[end] != ' ')
+        return HPE_INVALID_METHOD;
+    http->other = OTHER_METHOD;
+    struct peri_header *headers = http->request->headers;
+    *http->request = (struct peri_request){
+        .headers = headers,
+        .base = base,
+        .method_name = {(uint32_t) at, (uint32_t) (end - at)},
+    };
+    llhttp_init(&http->parser, HTTP_REQUEST, &settings);
+    http->parser.data = http;
+    llhttp_execute(&http->parser, "GET", 3);
+    return llhttp_execute(&http->parser, base + end, len - end);
+}
+
+/* Whether llhttp stopped because of the method: it reads the ones of other protocols, too, and
+ * finds out at the version. */
+static bool is_unknown_method(const struct peri_http *http, enum llhttp_errno result)
+{
+    return http->other == KNOWN_METHOD &&
+           (result == HPE_INVALID_METHOD || result == HPE_INVALID_CONSTANT);
 }
 
 /* Reads on in the head. Returns MORE, BAD, or END when the head (not the message) is complete. */
@@ -127,18 +180,26 @@ static enum peri_http_outcome feed_head(struct peri_http *http, const char *base
 {
     http->origin = base;
     http->request->base = base;
-    enum llhttp_errno result = llhttp_execute(&http->parser, bytes, len);
+    size_t all = (size_t) (bytes + len - base);
+    enum llhttp_errno result = http->other == NAME_INCOMPLETE
+                                   ? read_other(http, base, all)
+                                   : llhttp_execute(&http->parser, bytes, len);
+    if (is_unknown_method(http, result))
+        result = read_other(http, base, all);
     if (result == HPE_PAUSED && http->head_done) {
         int status = http->events->head(http->context);
         if (status == 0)
             return PERI_HTTP_END;
         http->status = (uint16_t) status;
     } else if (result == HPE_OK) {
-        if ((size_t) (bytes + len - base) < http->limits->max_head_bytes)
+        if (all < http->limits->max_head_bytes)
             return PERI_HTTP_MORE;
         http->status = 431;
     } else if (http->status == 0) {
-        http->status = 400;
+        struct peri_span target = http->request->target;
+        size_t behind = target.at + target.len;
+        bool other = target.len > 0 && peri_is_other_version(base + behind, all - behind);
+        http->status = other ? 505 : 400;
     }
     return PERI_HTTP_BAD;
 }

@@ -39,6 +39,7 @@ struct peri_http {
     const char *origin; /* while in the head: the byte that offset 0 stands for */
     uint16_t status;    /* set when refused */
     bool head_done;
+    uint8_t other; /* a method that llhttp does not know: see http.c */
     union {
         llhttp_t parser;           /* in the head */
         uint64_t left;             /* in a sized body */

@@ -14,30 +14,53 @@ int peri_request_find(const struct peri_request *request, int from, const char *
     return -1;
 }
 
+const char *peri_request_method(const struct peri_request *request, size_t *len)
+{
+    if (request->method == PERI_METHOD_OTHER) {
+        *len = request->method_name.len;
+        return peri_request_at(request, request->method_name);
+    }
+    const char *name = llhttp_method_name((llhttp_method_t) request->method);
+    *len = strlen(name);
+    return name;
+}
+
+bool peri_is_other_version(const char *at, size_t len)
+{
+    static const char version[] = " HTTP/";
+    const char *digits = at + sizeof(version) - 1;
+    if (len < sizeof(version) + 2 || memcmp(at, version, sizeof(version) - 1) != 0)
+        return false;
+    return digits[0] >= '0' && digits[0] <= '9' && digits[1] == '.' && digits[2] >= '0' &&
+           digits[2] <= '9' && (digits[0] != '1' || digits[2] > '1');
+}
+
 /* The request line, from the first byte on: a proxy that forwards what it read must have read the
- * same three parts as llhttp. Returns the offset behind it, or 0 when it is not exactly
- * `METHOD SP target SP HTTP/1.x CRLF`. Empty lines before it are allowed (RFC 9112, 2.2). */
-static uint32_t request_line_end(const struct peri_request *request)
+ * same three parts as llhttp. *end is the offset behind it. Returns 0, or the status that refuses
+ * what is not exactly `METHOD SP target SP HTTP/1.x CRLF`. Empty lines before it are allowed
+ * (RFC 9112, 2.2). */
+static int check_request_line(const struct peri_request *request, uint32_t *end)
 {
     const char *base = request->base;
     uint32_t at = 0;
     while (base[at] == '\r' && base[at + 1] == '\n')
         at += 2;
-    const char *method = llhttp_method_name((llhttp_method_t) request->method);
-    size_t method_len = strlen(method);
+    size_t method_len = 0;
+    const char *method = peri_request_method(request, &method_len);
     if (at + method_len + 1 != request->target.at || memcmp(base + at, method, method_len) != 0 ||
         base[at + method_len] != ' ')
-        return 0;
+        return 400;
 
     static const char version[] = " HTTP/1.";
     const char *behind = base + request->target.at + request->target.len;
     /* strncmp() reads no further than the first difference: a head of HTTP/0.9 ends right here. */
     if (strncmp(behind, version, sizeof(version) - 1) != 0)
-        return 0;
+        return peri_is_other_version(behind, strnlen(behind, sizeof(version) + 1)) ? 505 : 400;
     behind += sizeof(version) - 1;
     if ((behind[0] != '0' && behind[0] != '1') || behind[1] != '\r' || behind[2] != '\n')
-        return 0;
-    return (uint32_t) (behind + 3 - base);
+        return 400;
+    *end = (uint32_t) (behind + 3 - base);
+    return 0;
 }
 
 static bool header_is(const char *base, struct peri_span span, const char *text, size_t len)
@@ -108,9 +131,10 @@ static bool split_target(struct peri_request *request, struct peri_span *authori
 int peri_request_check(struct peri_request *request)
 {
     const char *base = request->base;
-    uint32_t at = request_line_end(request);
-    if (at == 0)
-        return 400;
+    uint32_t at = 0;
+    int status = check_request_line(request, &at);
+    if (status != 0)
+        return status;
     struct peri_span authority;
     if (!split_target(request, &authority))
         return 400;

@@ -29,11 +29,15 @@ enum peri_request_flags {
     PERI_REQUEST_HAS_LENGTH = 32,
 };
 
+/* The number of every method that llhttp does not know: no operation has it. */
+#define PERI_METHOD_OTHER 63
+
 struct peri_request {
     const char *base;
-    uint32_t head_len; /* bytes of the head, its empty line included */
-    uint8_t method;    /* llhttp's number */
-    uint8_t flags;     /* enum peri_request_flags */
+    uint32_t head_len;            /* bytes of the head, its empty line included */
+    uint8_t method;               /* llhttp's number, or PERI_METHOD_OTHER: */
+    struct peri_span method_name; /* its name then */
+    uint8_t flags;                /* enum peri_request_flags */
     uint16_t header_count;
     struct peri_span target;     /* as sent */
     struct peri_span path;       /* of the target, still percent-encoded */
@@ -47,13 +51,19 @@ static inline const char *peri_request_at(const struct peri_request *request, st
     return request->base + span.at;
 }
 
+/* The name of the method, as the client wrote it. */
+const char *peri_request_method(const struct peri_request *request, size_t *len);
+
 /* The first header of this name (given in lower case), from index `from` on; -1 when there is none.
  */
 int peri_request_find(const struct peri_request *request, int from, const char *name, size_t len);
 
+/* Whether what stands behind a target is an HTTP version, and not one of ours. */
+bool peri_is_other_version(const char *at, size_t len);
+
 /* Checks the shape of a complete head byte by byte, where the parser is more lenient than a proxy
  * in front may be, splits the target, and requires exactly one sound Host. Returns 0 or the HTTP
- * status to refuse with (400, 417). */
+ * status to refuse with (400, 417, 505). */
 int peri_request_check(struct peri_request *request);
 
 #endif

@@ -35,7 +35,9 @@ static void push_span(lua_State *L, const struct peri_request *request, struct p
 
 static void push_method(lua_State *L, struct peri_exchange *exchange)
 {
-    lua_pushstring(L, llhttp_method_name((llhttp_method_t) exchange->request.method));
+    size_t len = 0;
+    const char *method = peri_request_method(&exchange->request, &len);
+    lua_pushlstring(L, method, len);
 }
 
 static void push_path(lua_State *L, struct peri_exchange *exchange)

@@ -146,7 +146,19 @@ function Diff:schema(where, old, new, sends, depth)
   self:properties(where, old, new, sends, depth)
 end
 
+-- Members that are not declared: whether they are taken, and what they are.
+function Diff:additional(where, old, new, sends, depth)
+  local before, after = old.additionalProperties, new.additionalProperties
+  if sends and after == false and before ~= false and old.type == "object" then
+    self:add(where, "no longer takes fields that are not declared")
+  end
+  if type(before) == "table" and type(after) == "table" then
+    self:schema(where .. "{}", before, after, sends, depth + 1)
+  end
+end
+
 function Diff:properties(where, old, new, sends, depth)
+  self:additional(where, old, new, sends, depth)
   local before, after = set_of(old.required), set_of(new.required)
   if sends then
     for _, name in ipairs(sorted_keys(after)) do

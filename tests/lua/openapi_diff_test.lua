@@ -44,8 +44,18 @@ test("what clients send may not be asked to be more", function(t)
     "POST /items: body.n: no longer takes number",
   })
   t:eq(compare(old, item({ n = t_.number }, { extra = "forbid" })), {
+    "POST /items: body: no longer takes fields that are not declared",
     "POST /items: body.a: is no longer taken",
   })
+  local same = { a = t_.string({ max_length = 9 }), n = t_.number }
+  t:eq(compare(old, item(same, { extra = "forbid" })), {
+    "POST /items: body: no longer takes fields that are not declared",
+  })
+  t:eq(compare(item(same, { extra = "forbid" }), old), {})
+  t:eq(
+    compare({ body = { m = t_.map(t_.integer) } }, { body = { m = t_.map(t_.string) } }),
+    { "POST /items: body.m{}: no longer takes integer" }
+  )
   t:eq(compare(old, item({ a = t_.string({ optional = true }), n = t_.any })), {})
 end)
 

@@ -324,10 +324,51 @@ static void prefer_header_type(lua_State *L, int headers, const char **type, siz
     }
 }
 
+/* The length of a stream whose response at `index` declares one. */
+static bool length_of(lua_State *L, int index, uint64_t *length)
+{
+    lua_getfield(L, index, "length");
+    bool declared = lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 0;
+    *length = declared ? (uint64_t) lua_tointeger(L, -1) : 0;
+    lua_pop(L, 1);
+    return declared;
+}
+
+static int answer_response(lua_State *L, struct peri_exchange *exchange);
+
+static int on_file_begun(lua_State *L, int status, lua_KContext context)
+{
+    struct peri_exchange *exchange = (struct peri_exchange *) context;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        peri_answer_error(L, exchange);
+        return 0;
+    }
+    return exchange->conn != NULL ? answer_response(L, exchange) : 0;
+}
+
+/* The response at the top is a file: the framework turns it into a stream, or what else the headers
+ * of the request ask for, and that is answered. */
+static int begin_file(lua_State *L, struct peri_exchange *exchange)
+{
+    if (exchange->box == NULL) { /* the handler wanted none */
+        exchange->box = peri_request_push(L, exchange);
+        lua_replace(L, PERI_REQUEST_INDEX);
+    }
+    peri_response_push(L, "begin_file");
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, PERI_REQUEST_INDEX);
+    int rc = lua_pcallk(L, 2, 0, PERI_TRACEBACK_INDEX, (lua_KContext) exchange, on_file_begun);
+    return on_file_begun(L, rc, (lua_KContext) exchange);
+}
+
 /* The result at the top of the stack is an explicit response. May park to stream. */
 static int answer_response(lua_State *L, struct peri_exchange *exchange)
 {
     int response = lua_gettop(L);
+    bool is_file = lua_getfield(L, response, "file") == LUA_TTABLE;
+    lua_settop(L, response);
+    if (is_file)
+        return begin_file(L, exchange);
     struct peri_answer answer = {.status = status_of(L, response, 200)};
     answer.type = content_type_of(L, response, &answer.type_len);
     answer.headers = headers_of(L, response);
@@ -493,8 +534,12 @@ bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int 
             lua_error(L);
         }
         bool bodyless = peri_status_has_no_body(status);
-        exchange->chunked_out = !bodyless && !(exchange->request.flags & PERI_REQUEST_HTTP_1_0);
-        if (exchange->chunked_out)
+        exchange->sized_out = !bodyless && length_of(L, response, &exchange->owed);
+        exchange->chunked_out =
+            !bodyless && !exchange->sized_out && !(exchange->request.flags & PERI_REQUEST_HTTP_1_0);
+        if (exchange->sized_out)
+            peri_buf_addf(out, "content-length: %llu\r\n", (unsigned long long) exchange->owed);
+        else if (exchange->chunked_out)
             peri_buf_add_lit(out, "transfer-encoding: chunked\r\n");
         else if (!bodyless)
             exchange->keep_alive = false; /* HTTP/1.0: the end of the connection ends the body */
@@ -505,6 +550,9 @@ bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int 
     }
     if (exchange->request.method == HTTP_HEAD || peri_status_has_no_body(exchange->status))
         len = 0;
+    if (exchange->sized_out && len > exchange->owed)
+        luaL_error(L, "the stream writes more than the length of its response");
+    exchange->owed -= exchange->sized_out ? len : 0;
     exchange->sent += len;
     if (len == 0 || !exchange->chunked_out) {
         peri_conn_send(conn, bytes, len);
@@ -535,6 +583,12 @@ static int on_stream_end(lua_State *L, int status, lua_KContext context)
         return 0;
     if (exchange->status == 0 && !peri_answer_stream_write(L, exchange, PERI_RESULT_INDEX, "", 0))
         return 0;
+    if (exchange->sized_out && exchange->owed > 0 && exchange->request.method != HTTP_HEAD) {
+        peri_exchange_log(exchange, "the stream ended %llu bytes short of its response's length",
+                          (unsigned long long) exchange->owed);
+        peri_answer_fail(exchange);
+        return 0;
+    }
     exchange->answered = true;
     exchange->body_mode = PERI_BODY_DROPPED;
     if (exchange->chunked_out && exchange->request.method != HTTP_HEAD)

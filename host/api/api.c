@@ -21,6 +21,7 @@ static const luaL_Reg modules[] = {
     {"fs", peri_open_fs},
     {"fs_watch", peri_open_fs_watch},
     {"test", peri_open_test},
+    {"send", peri_open_send},
     {NULL, NULL},
 };
 

@@ -6,6 +6,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct peri_exchange;
 struct peri_loop;
@@ -24,6 +25,7 @@ int peri_open_document(lua_State *L);
 int peri_open_log(lua_State *L);
 int peri_open_fs(lua_State *L);
 int peri_open_fs_watch(lua_State *L);
+int peri_open_send(lua_State *L);
 int peri_open_net(lua_State *L);
 int peri_open_stream(lua_State *L);
 int peri_open_crypto(lua_State *L);
@@ -48,6 +50,10 @@ struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *e
 struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,
                                           int response);
 
+/* Writes to the `out` at `index` and waits while the client is slow: the last call of a C function
+ * or of an op's `finish`. Raises when the connection is gone. */
+int peri_out_send(lua_State *L, int index, const char *bytes, size_t len);
+
 /* Keeps a value under a name in the request object at `request`: both are on top of the stack, the
  * name first, and are popped. */
 void peri_request_keep(lua_State *L, int request);
@@ -68,6 +74,10 @@ void peri_file_push(lua_State *L, void *file);
 
 /* Makes the table on top an explicit response. */
 void peri_response_mark(lua_State *L);
+
+/* Pushes the function of this name that the framework (response.lua) put into
+ * perigee.host.response. */
+void peri_response_push(lua_State *L, const char *name);
 
 /* Calls the function of this name that the framework (response.lua) put into perigee.host.response.
  */

@@ -618,12 +618,13 @@ struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *e
 /* --- the `out` of a streamed answer ------------------------------------------------------------
  */
 
-static int stream_write(lua_State *L)
+int peri_out_send(lua_State *L, int index, const char *bytes, size_t len)
 {
-    struct peri_exchange *exchange = exchange_of(L, STREAM_TYPE);
-    size_t len = 0;
-    const char *bytes = luaL_checklstring(L, 2, &len);
-    lua_getiuservalue(L, 1, 1);
+    struct peri_request_box *box = luaL_checkudata(L, index, STREAM_TYPE);
+    struct peri_exchange *exchange = box->exchange;
+    if (exchange == NULL)
+        return luaL_error(L, "this request has ended");
+    lua_getiuservalue(L, index, 1);
     if (!peri_answer_stream_write(L, exchange, lua_gettop(L), bytes, len)) {
         struct peri_task *task = peri_task_current(L);
         if (peri_task_cancelled(task) != NULL)
@@ -633,6 +634,14 @@ static int stream_write(lua_State *L)
     if (exchange->conn != NULL && peri_conn_is_full(exchange->conn))
         return peri_exchange_await_drain(L, exchange);
     return 0;
+}
+
+static int stream_write(lua_State *L)
+{
+    exchange_of(L, STREAM_TYPE);
+    size_t len = 0;
+    const char *bytes = luaL_checklstring(L, 2, &len);
+    return peri_out_send(L, 1, bytes, len);
 }
 
 struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,

@@ -41,11 +41,16 @@ void peri_response_mark(lua_State *L)
 
 static const char MODULE[] = "perigee.host.response";
 
-void peri_response_call(lua_State *L, const char *name, int arguments, int results)
+void peri_response_push(lua_State *L, const char *name)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, MODULE);
     lua_getfield(L, -1, name);
     lua_remove(L, -2);
+}
+
+void peri_response_call(lua_State *L, const char *name, int arguments, int results)
+{
+    peri_response_push(L, name);
     lua_insert(L, -1 - arguments);
     lua_call(L, arguments, results);
 }

@@ -45,6 +45,7 @@ local LAZY = {
   compress = true,
   crypto = true,
   fs = true,
+  file = true,
   jwt = true,
   net = true,
   time = true,

@@ -15,6 +15,8 @@ local json = require("perigee.json")
 ---@field json? any encoded by the host; json.null for null
 ---@field schema? userdata the compiled type that guides the encoding of `json`
 ---@field stream? fun(out: perigee.Out)
+---@field length? integer bytes that `stream` will write: it is cut when they are others
+---@field file? table what perigee.file says of the file that is to be sent
 ---@field tasks? function[] what the host runs once the answer is sent
 ---@field is_plain? boolean it stands for a plain result, so `req.response.status` is its status
 local Response = {}
@@ -24,16 +26,20 @@ host.response.metatable.__index = Response
 ---@field status? integer
 ---@field headers? table<string, string|string[]>|perigee.HeaderList
 ---@field content_type? string
+---@field length? integer of perigee.stream: how many bytes there will be
 
 local OPTIONS = { status = "integer", headers = "table", content_type = "string" }
+local STREAM_OPTIONS =
+  { status = "integer", headers = "table", content_type = "string", length = "integer" }
 
 local M = {}
 
 -- `fields` becomes the response. The status is left open (nil) where a declared one may fill it in.
-local function make(what, fields, options)
+local function make(what, fields, options, known)
   fields.status = 200
   if options then
-    errors.check_options(what, options, OPTIONS)
+    errors.check_options(what, options, known or OPTIONS)
+    fields.length = options.length
     fields.status = options.status or fields.status
     fields.content_type = options.content_type or fields.content_type
     fields.headers = options.headers and headers.list(options.headers)
@@ -118,7 +124,7 @@ function M.stream(produce, options)
   if type(produce) ~= "function" then
     errors.raise("perigee.stream: a function is needed, not %s", type(produce))
   end
-  return make("perigee.stream", { stream = produce }, options)
+  return make("perigee.stream", { stream = produce }, options, STREAM_OPTIONS)
 end
 
 --- Whether a value is an explicit response.
@@ -209,6 +215,11 @@ end
 
 host.response.pending = pending
 host.response.merge = M.merge
+
+-- A response with a file becomes what the request asks of the file.
+function host.response.begin_file(answer, req)
+  require("perigee.file").begin(answer, req)
+end
 
 --- The first value of a header, or nil.
 ---@param name string

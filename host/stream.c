@@ -115,6 +115,19 @@ static void on_shutdown(uv_shutdown_t *shut, int status)
     wake_writers(stream);
 }
 
+static void hang_up(struct peri_stream *stream);
+
+static int end_sending(struct peri_stream *stream)
+{
+    stream->shutdown = true;
+    if (stream->uv.handle.type == UV_TCP || uv_is_readable(&stream->uv.stream))
+        return uv_shutdown(&stream->shut, &stream->uv.stream, on_shutdown);
+    hang_up(stream); /* a pipe knows no half of a connection */
+    stream->sent++;
+    wake_writers(stream);
+    return 0;
+}
+
 /* Gives libuv what waits in `out`, then the end. */
 static void flush(struct peri_stream *stream)
 {
@@ -129,8 +142,7 @@ static void flush(struct peri_stream *stream)
         rc = uv_write(&stream->write, &stream->uv.stream, &bytes, 1, on_written);
         stream->writing = rc == 0;
     } else if (stream->ending && !stream->shutdown) {
-        stream->shutdown = true;
-        rc = uv_shutdown(&stream->shut, &stream->uv.stream, on_shutdown);
+        rc = end_sending(stream);
     }
     if (rc < 0)
         break_off(stream, rc);
@@ -335,9 +347,8 @@ struct peri_stream *peri_stream_new(uv_loop_t *loop, struct peri_timers *timers,
     return stream;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void free_stream(struct peri_stream *stream)
 {
-    struct peri_stream *stream = handle->data;
     if (stream->filter != NULL)
         stream->filter->free(stream->filter);
     peri_buf_deinit(&stream->in);
@@ -347,13 +358,30 @@ static void on_closed(uv_handle_t *handle)
     free(stream);
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+    struct peri_stream *stream = handle->data;
+    stream->gone = true;
+    if (stream->closing)
+        free_stream(stream);
+}
+
+static void hang_up(struct peri_stream *stream)
+{
+    if (!stream->hung_up)
+        uv_close(&stream->uv.handle, on_closed);
+    stream->hung_up = true;
+}
+
 void peri_stream_close(struct peri_stream *stream)
 {
     if (stream->closing)
         return;
     stream->closing = true;
-    uv_close(&stream->uv.handle, on_closed);
+    hang_up(stream);
     if (stream->reader != NULL)
         wake(stream->reader, UV_ECANCELED);
     break_off(stream, UV_ECANCELED);
+    if (stream->gone)
+        free_stream(stream);
 }

@@ -85,7 +85,9 @@ struct peri_stream {
     bool writing;  /* `flight` is with libuv */
     bool ending;   /* the sending side ends behind the last byte; that end counts as one byte */
     bool shutdown; /* libuv was told so */
-    bool closing;
+    bool hung_up;  /* libuv was told to close the handle */
+    bool gone;     /* and has done it */
+    bool closing;  /* whoever owned the stream has closed it */
 
     struct peri_stream_wait *reader;
     struct peri_list writers;
@@ -127,7 +129,8 @@ void peri_stream_take(struct peri_stream *stream, size_t len);
 /* Sends all of it, now or later. */
 int peri_stream_send(struct peri_stream *stream, const char *bytes, size_t len);
 
-/* Ends the sending side behind the last byte; receiving goes on. */
+/* Ends the sending side behind the last byte; receiving goes on. A pipe that is written only has no
+ * other side: its descriptor is closed. */
 int peri_stream_finish(struct peri_stream *stream);
 
 /* Whether the kernel has everything that was sent, the end of the sending side included. */

@@ -22,6 +22,7 @@ static const luaL_Reg modules[] = {
     {"fs_watch", peri_open_fs_watch},
     {"test", peri_open_test},
     {"send", peri_open_send},
+    {"process", peri_open_process},
     {NULL, NULL},
 };
 

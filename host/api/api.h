@@ -27,6 +27,7 @@ int peri_open_fs(lua_State *L);
 int peri_open_fs_watch(lua_State *L);
 int peri_open_send(lua_State *L);
 int peri_open_net(lua_State *L);
+int peri_open_process(lua_State *L);
 int peri_open_stream(lua_State *L);
 int peri_open_crypto(lua_State *L);
 int peri_open_signature(lua_State *L);

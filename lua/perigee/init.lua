@@ -48,6 +48,7 @@ local LAZY = {
   file = true,
   jwt = true,
   net = true,
+  process = true,
   time = true,
 }
 

@@ -510,14 +510,62 @@ void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
 /* --- streamed answers --------------------------------------------------------------------------
  */
 
+/* Sends a piece of a streamed body, framed as its head has said. */
+static void send_piece(struct peri_exchange *exchange, const char *bytes, size_t len)
+{
+    struct peri_conn *conn = exchange->conn;
+    if (len == 0 || !exchange->chunked_out) {
+        peri_conn_send(conn, bytes, len);
+        return;
+    }
+    struct peri_buf *out = peri_conn_out(conn);
+    peri_buf_addf(out, "%zx\r\n", len);
+    if (len > STREAM_COPY_LIMIT) { /* leaves from where it is */
+        peri_conn_send(conn, bytes, len);
+        if (exchange->conn == NULL)
+            return;
+        out = peri_conn_out(conn);
+    } else {
+        peri_buf_add(out, bytes, len);
+    }
+    peri_buf_add_lit(out, "\r\n");
+    peri_conn_send(conn, NULL, 0);
+}
+
+static void start_ping(struct peri_exchange *exchange)
+{
+    struct peri_loop *loop = exchange->loop;
+    peri_timer_start(&loop->timers, &exchange->ping, uv_now(&loop->uv) + exchange->ping_ms);
+}
+
+static void on_ping(struct peri_timer *timer)
+{
+    static const char comment[] = ": ping\n\n";
+    struct peri_exchange *exchange = peri_container_of(timer, struct peri_exchange, ping);
+    if (exchange->conn == NULL || exchange->answered || exchange->failed)
+        return;
+    start_ping(exchange);
+    if (exchange->status != 0 && !peri_conn_is_full(exchange->conn))
+        send_piece(exchange, comment, sizeof(comment) - 1); /* which may end the exchange */
+}
+
+void peri_answer_keep_alive(struct peri_exchange *exchange, uint32_t silence_ms)
+{
+    exchange->ping_ms = silence_ms;
+    exchange->ping.fire = on_ping;
+    if (silence_ms > 0)
+        start_ping(exchange);
+    else
+        peri_timer_stop(&exchange->loop->timers, &exchange->ping);
+}
+
 bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
                               const char *bytes, size_t len)
 {
-    struct peri_conn *conn = exchange->conn;
-    if (conn == NULL || exchange->answered)
+    if (exchange->conn == NULL || exchange->answered)
         return false;
-    struct peri_buf *out = peri_conn_out(conn);
     if (exchange->status == 0) {
+        struct peri_buf *out = peri_conn_out(exchange->conn);
         unsigned status = status_of(L, response, 200);
         size_t type_len = 0;
         const char *type = content_type_of(L, response, &type_len);
@@ -554,21 +602,9 @@ bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int 
         luaL_error(L, "the stream writes more than the length of its response");
     exchange->owed -= exchange->sized_out ? len : 0;
     exchange->sent += len;
-    if (len == 0 || !exchange->chunked_out) {
-        peri_conn_send(conn, bytes, len);
-        return exchange->conn != NULL;
-    }
-    peri_buf_addf(out, "%zx\r\n", len);
-    if (len > STREAM_COPY_LIMIT) { /* leaves from where it is */
-        peri_conn_send(conn, bytes, len);
-        if (exchange->conn == NULL)
-            return false;
-        out = peri_conn_out(conn);
-    } else {
-        peri_buf_add(out, bytes, len);
-    }
-    peri_buf_add_lit(out, "\r\n");
-    peri_conn_send(conn, NULL, 0);
+    if (exchange->ping_ms > 0)
+        start_ping(exchange);
+    send_piece(exchange, bytes, len);
     return exchange->conn != NULL;
 }
 
@@ -589,6 +625,7 @@ static int on_stream_end(lua_State *L, int status, lua_KContext context)
         peri_answer_fail(exchange);
         return 0;
     }
+    peri_answer_keep_alive(exchange, 0);
     exchange->answered = true;
     exchange->body_mode = PERI_BODY_DROPPED;
     if (exchange->chunked_out && exchange->request.method != HTTP_HEAD)

@@ -54,6 +54,10 @@ void peri_answer_error(lua_State *L, struct peri_exchange *exchange);
 bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int response,
                               const char *bytes, size_t len);
 
+/* Sends a comment of server-sent events whenever nothing was written for that long, so that neither
+ * a proxy nor the client takes the connection for dead. 0 ends it. */
+void peri_answer_keep_alive(struct peri_exchange *exchange, uint32_t silence_ms);
+
 /* Where the task of an exchange keeps things on its stack. */
 enum peri_task_index {
     PERI_TRACEBACK_INDEX = 1,

@@ -311,9 +311,11 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         conn->ended = true;
         conn->reading = false;
         uv_read_stop(stream);
-        /* A client may end its side and still read the answer to what it sent completely. */
+        /* A client may end its side and still read the answer to what it sent completely. One of
+         * server-sent events never does: it is gone, which their endless streams must learn. */
         bool answer_due = nread == UV_EOF && conn->state == PERI_CONN_OPEN &&
-                          conn->exchange != NULL && conn->exchange->complete;
+                          conn->exchange != NULL && conn->exchange->complete &&
+                          conn->exchange->ping_ms == 0;
         bool writing = nread == UV_EOF && conn->queued > 0 && conn->state == PERI_CONN_OPEN;
         if (!answer_due && !writing)
             peri_conn_close(conn);

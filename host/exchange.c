@@ -94,6 +94,7 @@ void peri_exchange_free_pool(struct peri_loop *loop)
 static void release(struct peri_exchange *exchange)
 {
     struct peri_loop *loop = exchange->loop;
+    peri_timer_stop(&loop->timers, &exchange->ping);
     peri_inflate_free(exchange->inflate);
     peri_form_free(exchange->form);
     peri_generation_leave(exchange->vm);

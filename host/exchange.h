@@ -79,9 +79,11 @@ struct peri_exchange {
     bool failed;   /* the answer was cut: the connection is of no more use */
     bool keep_alive;
     bool chunked_out;
-    bool sized_out; /* a streamed answer of a declared length: */
-    uint64_t owed;  /* bytes of it that are still to come */
-    bool in_place;  /* body_at points into the bytes being fed */
+    struct peri_timer ping; /* of a streamed answer that is kept alive */
+    uint32_t ping_ms;       /* how long it may be silent; 0: for ever */
+    bool sized_out;         /* a streamed answer of a declared length: */
+    uint64_t owed;          /* bytes of it that are still to come */
+    bool in_place;          /* body_at points into the bytes being fed */
     bool said_continue;
     bool complete; /* the whole message has arrived */
     bool invalid;  /* declared inputs are not valid; the loop's result says why */

@@ -644,6 +644,16 @@ static int stream_write(lua_State *L)
     return peri_out_send(L, 1, bytes, len);
 }
 
+/* out:keep_alive(ms): see peri_answer_keep_alive(). */
+static int stream_keep_alive(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, STREAM_TYPE);
+    lua_Integer ms = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, ms >= 0 && ms <= UINT32_MAX, 2, "milliseconds, 0 or more, expected");
+    peri_answer_keep_alive(exchange, (uint32_t) ms);
+    return 0;
+}
+
 struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,
                                           int response)
 {
@@ -653,9 +663,11 @@ struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *ex
     lua_pushvalue(L, response);
     lua_setiuservalue(L, -2, 1);
     if (luaL_newmetatable(L, STREAM_TYPE)) {
-        lua_createtable(L, 0, 1);
+        lua_createtable(L, 0, 2);
         lua_pushcfunction(L, stream_write);
         lua_setfield(L, -2, "write");
+        lua_pushcfunction(L, stream_keep_alive);
+        lua_setfield(L, -2, "keep_alive");
         lua_setfield(L, -2, "__index");
     }
     lua_setmetatable(L, -2);

@@ -13,6 +13,7 @@ local ordered = require("perigee.ordered")
 local response_of = require("perigee.response")
 local router = require("perigee.router")
 local source = require("perigee.source")
+local streams = require("perigee.streams")
 local url = require("perigee.url")
 
 local M = {}
@@ -42,6 +43,7 @@ local OPTIONS = {
   root_path_in_servers = "boolean",
   separate_input_output_schemas = "boolean",
   operation_id = "function",
+  openapi_version = "string",
   errors = "string",
   validation_detail = "string",
   strict = "boolean",
@@ -66,6 +68,10 @@ function M.new(options)
   local config = self.config
   if config.errors and not answers.styles[config.errors] then
     errors.raise("perigee.app: errors must be 'detail' or 'problem', not '%s'", config.errors)
+  end
+  local version = config.openapi_version
+  if version and version ~= "3.1.0" and version ~= "3.2.0" then
+    errors.raise("perigee.app: openapi_version must be '3.1.0' or '3.2.0', not '%s'", version)
   end
   if config.validation_detail and not answers.details[config.validation_detail] then
     local format = "perigee.app: validation_detail must be full, codes or none, not '%s'"
@@ -197,6 +203,7 @@ local function describe(self, entry, context)
     groups = entry.groups,
     implicit = inputs.complete_path(entry.source .. ": " .. entry.what, entry.groups, path),
     response = options.response,
+    item = options.item,
     response_options = options.response_options,
     response_description = options.response_description,
     responses = shared.responses,
@@ -346,6 +353,9 @@ local function build_operation(self, operation, singletons)
   end
 
   local handler = operation.handler
+  if operation.item then
+    handler = streams.typed(handler, compile(operation, host.schema.compile, operation.item))
+  end
   if operation.produces and not openapi.is_json(operation.produces) then
     handler = response_of.texts(handler, operation.produces, operation.status)
   end

@@ -41,12 +41,16 @@ setmetatable(json, {
 })
 
 -- What an app may need and most do not: loaded when it is first asked for, so that a start stays quick.
+-- The module of this name, or what stands under it in another one.
 local LAZY = {
   compress = true,
   crypto = true,
-  fs = true,
+  events = "streams",
   file = true,
+  fs = true,
+  json_array = "streams",
   jwt = true,
+  lines = "streams",
   net = true,
   process = true,
   time = true,
@@ -73,7 +77,9 @@ local perigee = {
 
 return setmetatable(perigee, {
   __index = function(self, name)
-    local value = LAZY[name] and require("perigee." .. name)
+    local from = LAZY[name]
+    local value = from == true and require("perigee." .. name)
+      or from and require("perigee." .. from)[name]
     rawset(self, name, value)
     return value
   end,

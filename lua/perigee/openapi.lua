@@ -30,11 +30,15 @@ local Parameter = ordered.shape({
 })
 -- stylua: ignore end
 local RequestBody = ordered.shape({ "content", "required" })
-local MediaType = ordered.shape({ "schema", "example", "examples" })
+local MediaType = ordered.shape({ "schema", "itemSchema", "example", "examples" })
 local Response = ordered.shape({ "description", "headers", "content", "links" })
 local Components = ordered.shape({ "schemas", "securitySchemes" })
 local Scheme =
   ordered.shape({ "type", "description", "in", "name", "scheme", "bearerFormat", "flows" })
+
+local Data = ordered.shape({ "type", "contentMediaType", "contentSchema" })
+
+local STREAMS = { ["text/event-stream"] = true, ["application/jsonl"] = true }
 
 local RANGES = {
   ["1XX"] = "Information",
@@ -239,6 +243,27 @@ local function sorted_statuses(responses)
   return statuses
 end
 
+-- What one item of a streamed body is; events as OpenAPI 3.2 describes them (4.14.4).
+function Writer:item_schema(operation)
+  local name = "StreamItem_" .. operation.unique_id
+  local item = operation.item and self.schemas:titled(operation.item, "output", name)
+  if operation.produces ~= "text/event-stream" then
+    return item or json_schema.Schema({})
+  end
+  local text = json_schema.Schema({ type = "string" })
+  local data = text
+  if item then
+    data = Data({ type = "string", contentMediaType = "application/json", contentSchema = item })
+  end
+  local event = json_schema.Schema({ type = "object", properties = ordered.map() })
+  event.properties.data = data
+  event.properties.event = text
+  event.properties.id = text
+  event.properties.retry = json_schema.Schema({ type = "integer", minimum = 0 })
+  event.required = item and json.array({ "data" }) or nil
+  return event
+end
+
 function Writer:responses(operation)
   local responses = ordered.map()
   local key = tostring(operation.status)
@@ -247,7 +272,15 @@ function Writer:responses(operation)
   responses[key] = success
   if operation.produces and not status_names.has_no_body(operation.status) then
     local schema = json_schema.Schema({})
-    if not M.is_json(operation.produces) then
+    if STREAMS[operation.produces] then
+      self.streams = true
+      success.content = ordered.map()
+      success.content[operation.produces] = MediaType({ itemSchema = self:item_schema(operation) })
+      return self:additional_responses(operation, responses)
+    elseif operation.item then
+      schema.type = "array"
+      schema.items = self.schemas:schema(operation.item, "output")
+    elseif not M.is_json(operation.produces) then
       schema.type = "string"
     elseif operation.response then
       schema = self.schemas:titled(operation.response, "output", "Response_" .. operation.unique_id)
@@ -256,12 +289,16 @@ function Writer:responses(operation)
     success.content[operation.produces] = MediaType({ schema = schema })
   end
 
+  return self:additional_responses(operation, responses)
+end
+
+function Writer:additional_responses(operation, responses)
   for _, status in ipairs(sorted_statuses(operation.responses)) do
     local declared = ordered.copy(operation.responses[status])
     local additional = Response(declared)
     local model = operation.responses[status].model
     additional.model = nil
-    key = status_key(status)
+    local key = status_key(status)
     if model then
       local name = ("Response_%s_%s"):format(status, operation.unique_id)
       local schema = self.schemas:titled(model, "output", name)
@@ -489,7 +526,6 @@ function M.document(config, operations, webhooks)
     problems = config.errors == "problem",
   }, Writer)
   local document = Document({
-    openapi = "3.1.0",
     info = Info({
       title = config.title or "Perigee",
       version = config.version or "0.1.0",
@@ -517,6 +553,9 @@ function M.document(config, operations, webhooks)
   if #webhooks > 0 then
     document.webhooks = writer:paths(webhooks)
   end
+
+  -- `itemSchema` is a word of OpenAPI 3.2.
+  document.openapi = config.openapi_version or (writer.streams and "3.2.0" or "3.1.0")
 
   local definitions = writer.schemas:definitions()
   if writer.invalid then

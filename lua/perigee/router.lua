@@ -46,6 +46,7 @@ M.operation_options = merged(SHARED, inputs.options, {
   operation_id = "string",
   status = "integer",
   response = "table",
+  item = "table",
   response_options = "table",
   response_description = "string",
   openapi = "table",
@@ -56,6 +57,13 @@ M.operation_options = merged(SHARED, inputs.options, {
 
 -- What a router says of all its operations.
 M.router_options = merged(SHARED, { prefix = "string" })
+
+-- What perigee.events, perigee.lines and perigee.json_array produce.
+local STREAMED = {
+  ["text/event-stream"] = true,
+  ["application/jsonl"] = true,
+  ["application/json"] = true,
+}
 
 local RESPONSE_OPTIONS = {
   by_alias = "boolean",
@@ -183,6 +191,13 @@ local function check_operation(what, options)
   M.check_shared(what, options)
   if options.response then
     node_of.check(what .. ": response", options.response)
+  end
+  if options.item then
+    node_of.check(what .. ": item", options.item)
+    if not STREAMED[options.produces] then
+      local format = "%s: 'item' is the type of what is streamed, so it needs produces = %s"
+      errors.raise(format, what, '"text/event-stream", "application/jsonl" or "application/json"')
+    end
   end
   errors.check_options(
     what .. ": response_options",

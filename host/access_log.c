@@ -27,7 +27,8 @@ void peri_access_log(struct peri_exchange *exchange)
     bool known = exchange->http.head_done;
     const char *target = known ? peri_request_at(request, request->target) : "";
     size_t target_len = known ? request->target.len : 0;
-    const union peri_address *peer = &exchange->peer;
+    struct peri_origin origin = peri_exchange_origin(exchange);
+    const union peri_address *peer = &origin.client;
 
     if (peri_log_access_format() == PERI_LOG_JSON) {
         struct timespec now;

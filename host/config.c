@@ -44,6 +44,11 @@ void peri_config_usage(struct peri_buf *text)
         "  --listen HOST:PORT          another address; may be given again, as --uds and --fd may\n"
         "  --uds PATH                  a Unix socket\n"
         "  --fd N                      a listening socket that was opened by the parent process\n"
+        "  --forwarded-allow-ips LIST  proxies whose Forwarded and X-Forwarded headers count: "
+        "addresses,\n"
+        "                              networks, unix, or * (127.0.0.1,::1,unix)\n"
+        "  --proxy-protocol on|off     connections begin with a PROXY header, v1 or v2 (off)\n"
+        "  --root-path PATH            what a proxy strips from the front of paths\n"
         "  --supervise on|off          a second process that restarts the server if it dies (on)\n"
         "  --loops N                   loop threads (number of cores)\n"
         "  --log text|json|off         access log on standard output (text)\n"
@@ -87,8 +92,18 @@ static bool names_option(const char *flag, const char *name)
     return *flag == *name;
 }
 
-static const char *const plain_flags[] = {
-    "host", "port", "listen", "uds", "fd", "loops", "log", "supervise", "load_timeout_ms"};
+static const char *const plain_flags[] = {"host",
+                                          "port",
+                                          "listen",
+                                          "uds",
+                                          "fd",
+                                          "loops",
+                                          "log",
+                                          "supervise",
+                                          "load_timeout_ms",
+                                          "forwarded_allow_ips",
+                                          "proxy_protocol",
+                                          "root_path"};
 #define PLAIN_FLAGS (sizeof(plain_flags) / sizeof(*plain_flags))
 
 static bool is_flag(const char *flag)
@@ -121,6 +136,16 @@ static int parse_limit(struct peri_config *config, const char *flag, const char 
         return 0;
     }
     snprintf(error, error_size, "unknown option --%s (perigee run --help lists them)", flag);
+    return -1;
+}
+
+static int parse_switch(bool *on, const char *flag, const char *text, char *error,
+                        size_t error_size)
+{
+    *on = strcmp(text, "on") == 0;
+    if (*on || strcmp(text, "off") == 0)
+        return 0;
+    snprintf(error, error_size, "--%s takes on or off, not '%s'", flag, text);
     return -1;
 }
 
@@ -187,12 +212,26 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
             return -1;
         }
         return add_endpoint(config, flag, PERI_ENDPOINT_FD, "", 0, (int) number, error, error_size);
-    } else if (strcmp(flag, "supervise") == 0) {
-        config->supervise = strcmp(text, "on") == 0;
-        if (!config->supervise && strcmp(text, "off") != 0) {
-            snprintf(error, error_size, "--supervise takes on or off, not '%s'", text);
+    } else if (strcmp(flag, "forwarded-allow-ips") == 0) {
+        if (!peri_networks_parse(&config->trusted, text)) {
+            snprintf(error, error_size,
+                     "--forwarded-allow-ips takes addresses and networks such as 10.0.0.0/8, "
+                     "separated by commas, unix, or *, not '%s'",
+                     text);
             return -1;
         }
+    } else if (strcmp(flag, "root-path") == 0) {
+        size_t len = strlen(text);
+        if (len > 0 && (text[0] != '/' || text[len - 1] == '/')) {
+            snprintf(error, error_size,
+                     "--root-path begins with a slash and ends without, not '%s'", text);
+            return -1;
+        }
+        config->root_path = text;
+    } else if (strcmp(flag, "proxy-protocol") == 0) {
+        return parse_switch(&config->proxy_protocol, flag, text, error, error_size);
+    } else if (strcmp(flag, "supervise") == 0) {
+        return parse_switch(&config->supervise, flag, text, error, error_size);
     } else if (strcmp(flag, "loops") == 0) {
         if (parse_number(text, 1, 256, &number) != 0) {
             snprintf(error, error_size, "--loops takes a number from 1 to 256, not '%s'", text);
@@ -257,6 +296,7 @@ void peri_config_default(struct peri_config *config)
                  : cores > 256 ? 256
                                : (int) cores,
     };
+    peri_networks_parse(&config->trusted, "127.0.0.1,::1,unix");
     for (size_t i = 0; i < peri_limit_option_count; i++)
         *peri_limit(&config->limits, i) = peri_limit_options[i].fallback;
 }

@@ -4,6 +4,7 @@
 #ifndef PERI_CONFIG_H
 #define PERI_CONFIG_H
 
+#include "address.h"
 #include "buf.h"
 
 #include <stdbool.h>
@@ -69,6 +70,9 @@ struct peri_config {
     bool address_given; /* host or port were asked for */
     struct peri_endpoint endpoints[PERI_MAX_ENDPOINTS];
     unsigned endpoint_count;
+    bool proxy_protocol;          /* every connection begins with a header of its proxy */
+    struct peri_networks trusted; /* proxies whose word on the client is believed */
+    const char *root_path;        /* what a proxy strips from the front of paths; NULL: nothing */
     bool supervise; /* a process of its own keeps the sockets and restarts the server */
     int loops;
     enum peri_log_format log;

@@ -2,6 +2,7 @@
 
 #include "exchange.h"
 #include "loop.h"
+#include "proxy.h"
 #include "server.h"
 
 #include <stdlib.h>
@@ -272,11 +273,27 @@ bool peri_conn_is_full(const struct peri_conn *conn)
 /* --- reading -----------------------------------------------------------------------------------
  */
 
+/* Takes the PROXY header off the front. Returns how many bytes it has, 0 while it is not complete;
+ * what is none, or comes from somebody who is no proxy of ours, ends the connection. */
+static size_t take_proxy_header(struct peri_conn *conn, const char *bytes, size_t len)
+{
+    size_t used = 0;
+    enum peri_proxy_outcome outcome = PERI_PROXY_BAD;
+    if (peri_networks_contain(&conn->loop->config->trusted, &conn->peer))
+        outcome = peri_proxy_read(bytes, len, &conn->peer, &used);
+    conn->expects_proxy = outcome == PERI_PROXY_MORE;
+    if (outcome == PERI_PROXY_BAD)
+        peri_conn_reset(conn);
+    return used;
+}
+
 static void process(struct peri_conn *conn, const char *bytes, size_t len, bool from_pending)
 {
     size_t at = 0;
     conn->processing = true;
-    while (conn->state == PERI_CONN_OPEN && at < len) {
+    if (conn->expects_proxy)
+        at = take_proxy_header(conn, bytes, len);
+    while (!conn->expects_proxy && conn->state == PERI_CONN_OPEN && at < len) {
         if (conn->exchange == NULL && conn->protocol != NULL) {
             conn->protocol->data(conn->protocol_context, bytes + at, len - at);
             at = len;
@@ -359,8 +376,8 @@ void peri_conn_update_reading(struct peri_conn *conn)
 /* What comes next, whenever something is over: the next request, idling or the end. */
 static void continue_conn(struct peri_conn *conn)
 {
-    while (conn->state == PERI_CONN_OPEN && conn->exchange == NULL && conn->pending.len > 0 &&
-           !conn->close_after_write && conn->queued <= QUEUE_LIMIT)
+    while (conn->state == PERI_CONN_OPEN && conn->exchange == NULL && !conn->expects_proxy &&
+           conn->pending.len > 0 && !conn->close_after_write && conn->queued <= QUEUE_LIMIT)
         process(conn, conn->pending.data, conn->pending.len, true);
     if (conn->state != PERI_CONN_OPEN)
         return;
@@ -416,6 +433,7 @@ void peri_conn_open(struct peri_loop *loop, int fd, const union peri_address *pe
     }
     conn->loop = loop;
     conn->peer = *peer;
+    conn->expects_proxy = loop->config->proxy_protocol;
     conn->tcp.data = conn;
     conn->read_timer.fire = on_read_timer;
     conn->write_timer.fire = on_write_timer;

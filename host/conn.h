@@ -59,6 +59,7 @@ struct peri_conn {
     bool processing;        /* bytes are being handed to the exchange */
     bool ended;             /* the client will send nothing more */
     bool close_after_write; /* no further request on this connection */
+    bool expects_proxy;     /* its first bytes are a PROXY header */
     union peri_address peer;
 };
 

@@ -217,6 +217,15 @@ int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange)
 /* --- names in logs -----------------------------------------------------------------------------
  */
 
+struct peri_origin peri_exchange_origin(const struct peri_exchange *exchange)
+{
+    const union peri_address *peer =
+        exchange->conn != NULL ? &exchange->conn->peer : &exchange->peer;
+    if (!exchange->http.head_done)
+        return (struct peri_origin){.client = *peer};
+    return peri_forwarded_origin(&exchange->request, peer, &exchange->loop->config->trusted);
+}
+
 static uint64_t process_id;
 
 static void choose_process_id(void)

@@ -19,6 +19,7 @@
 #include "body.h"
 #include "conn.h"
 #include "form.h"
+#include "forwarded.h"
 #include "http.h"
 #include "inflate.h"
 #include "router.h"
@@ -128,6 +129,9 @@ int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange);
 /* The exchange whose task this is; NULL for any other task and for NULL. Touches nothing else, so
  * that a crash handler may ask. */
 struct peri_exchange *peri_exchange_of_task(const struct peri_task *task);
+
+/* Who sent it, as far as trusted proxies tell. */
+struct peri_origin peri_exchange_origin(const struct peri_exchange *exchange);
 
 /* A number that names this request in logs, unique in this process. */
 void peri_exchange_id(struct peri_exchange *exchange, char text[33]);

@@ -234,15 +234,19 @@ static void push_cookies(lua_State *L, struct peri_exchange *exchange)
 
 static void push_client(lua_State *L, struct peri_exchange *exchange)
 {
-    char text[INET6_ADDRSTRLEN] = "";
-    int port = 0;
-    if (exchange->conn != NULL)
-        port = peri_address_format(&exchange->conn->peer, text);
+    char text[INET6_ADDRSTRLEN];
+    struct peri_origin origin = peri_exchange_origin(exchange);
+    int port = peri_address_format(&origin.client, text);
     lua_createtable(L, 0, 2);
     lua_pushstring(L, text);
     lua_setfield(L, -2, "host");
     lua_pushinteger(L, port);
     lua_setfield(L, -2, "port");
+}
+
+static void push_scheme(lua_State *L, struct peri_exchange *exchange)
+{
+    lua_pushstring(L, peri_exchange_origin(exchange).https ? "https" : "http");
 }
 
 static void push_id(lua_State *L, struct peri_exchange *exchange)
@@ -291,6 +295,7 @@ static const struct {
     {"client", push_client},
     {"id", push_id},
     {"state", push_state},
+    {"scheme", push_scheme},
 };
 
 /* --- methods -----------------------------------------------------------------------------------

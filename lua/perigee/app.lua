@@ -494,8 +494,10 @@ local function build_at(self, outer, mounted_at, built, singletons)
 end
 
 --- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
+---@param root_path? string what a proxy strips from the front of paths; goes before the option
 ---@return table built title, limits, operations, fallback, openapi, start, stop
-function App:build()
+function App:build(root_path)
+  self.config.root_path = root_path or self.config.root_path
   local operations, singletons = {}, dependency.singletons()
   build_at(self, ROOT, "", operations, singletons)
   source.forget()

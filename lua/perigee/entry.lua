@@ -124,9 +124,10 @@ end
 
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
+---@param root_path? string what a proxy strips from the front of paths; goes before the app's own option
 ---@return table built what host/app.h describes; raises a string that is ready to be shown
 ---@return perigee.App app for the tools that look at it
-function M.load(path)
+function M.load(path, root_path)
   local chunk, message = loadfile(path, "t")
   if not chunk then
     error(describe(path, message), 0)
@@ -142,7 +143,7 @@ function M.load(path)
         0
       )
     end
-    return app:build()
+    return app:build(root_path)
   end
   local unwatch = watch_globals(path:match("^(.*/)") or "")
   local ok, result = xpcall(build, function(err)

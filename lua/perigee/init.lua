@@ -20,7 +20,8 @@ local response = require("perigee.response")
 ---@field files table<string, any>
 ---@field deps table<string, any> values of the named dependencies
 ---@field scopes string[] in a dependency with `uses_scopes`: the scopes it is asked for
----@field client { host: string, port: integer }
+---@field client { host: string, port: integer } as trusted proxies tell; host is "" on a Unix socket
+---@field scheme "http"|"https" as trusted proxies tell
 ---@field id string unique, for logs
 ---@field state table what middleware and handlers share about this request
 ---@field response perigee.Response headers, cookies and status to go with a plain result

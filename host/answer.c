@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "exchange.h"
+#include "hop.h"
 #include "json_lua.h"
 #include "loop.h"
 
@@ -26,6 +27,12 @@ static bool is_ours(const char *name, size_t len)
            (len == 4 && strncasecmp(name, "date", len) == 0);
 }
 
+/* Nobody is there to be answered. */
+static bool is_gone(const struct peri_exchange *exchange)
+{
+    return exchange->conn == NULL && exchange->site == NULL;
+}
+
 static bool is_content_type(const char *name, size_t len)
 {
     return len == 12 && strncasecmp(name, "content-type", len) == 0;
@@ -33,7 +40,7 @@ static bool is_content_type(const char *name, size_t len)
 
 /* Appends the pairs of the array at `index` as header lines. Returns 0, or -1 with a message
  * pushed; `out` is as before then. */
-static int add_headers(lua_State *L, int index, struct peri_buf *out)
+int peri_answer_add_headers(lua_State *L, int index, struct peri_buf *out)
 {
     size_t before = out->len;
     lua_Unsigned count = lua_rawlen(L, index);
@@ -98,7 +105,11 @@ static void add_connection(struct peri_exchange *exchange, struct peri_buf *out)
 int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct peri_answer *answer)
 {
     struct peri_conn *conn = exchange->conn;
-    if (conn == NULL || exchange->status != 0)
+    if (exchange->status != 0)
+        return 0;
+    if (exchange->site != NULL)
+        return peri_hop_answer(L, exchange, answer);
+    if (conn == NULL)
         return 0;
     bool bodyless = peri_status_has_no_body(answer->status);
     size_t body_len = answer->status == 205 ? 0 : answer->body_len; /* RFC 9110, 15.3.6 */
@@ -111,7 +122,7 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct 
         peri_buf_add_int(out, (int64_t) body_len);
         peri_buf_add_lit(out, "\r\n");
     }
-    if (answer->headers != 0 && add_headers(L, answer->headers, out) != 0) {
+    if (answer->headers != 0 && peri_answer_add_headers(L, answer->headers, out) != 0) {
         out->len = before;
         return -1;
     }
@@ -183,7 +194,7 @@ void peri_answer_text_detail(struct peri_exchange *exchange, unsigned status, co
 void peri_answer_fail(struct peri_exchange *exchange)
 {
     static const char text[] = "Internal Server Error";
-    if (exchange->conn == NULL || exchange->answered)
+    if (is_gone(exchange) || exchange->answered)
         return;
     if (exchange->status != 0) {
         exchange->failed = true;
@@ -216,7 +227,7 @@ static void send_or_fail(lua_State *L, struct peri_exchange *exchange,
 static void answer_json(lua_State *L, struct peri_exchange *exchange, int index, int program,
                         struct peri_answer answer)
 {
-    struct peri_buf *body = &exchange->loop->body;
+    struct peri_buf *body = &exchange->scratch->body;
     body->len = 0;
     if (answer.type == NULL) {
         answer.type = JSON_TYPE;
@@ -243,7 +254,7 @@ static void send_invalid_problem(struct peri_exchange *exchange, bool with_error
     if (with_errors) {
         static const char detail[] = "{\"detail\":";
         size_t len = 0;
-        const char *errors = peri_result_errors(exchange->loop->result, &len);
+        const char *errors = peri_result_errors(exchange->scratch->result, &len);
         peri_buf_add_lit(&body, ",\"errors\":");
         peri_buf_add(&body, errors + sizeof(detail) - 1, len - sizeof(detail)); /* the list alone */
     }
@@ -274,7 +285,7 @@ void peri_answer_invalid(struct peri_exchange *exchange)
         .type = JSON_TYPE,
         .type_len = sizeof(JSON_TYPE) - 1,
     };
-    answer.body = peri_result_errors(exchange->loop->result, &answer.body_len);
+    answer.body = peri_result_errors(exchange->scratch->result, &answer.body_len);
     peri_answer_send(NULL, exchange, &answer);
 }
 
@@ -394,6 +405,13 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
         return 0;
     }
     lua_getfield(L, response, "stream");
+    if (lua_isfunction(L, -1) && exchange->site != NULL) {
+        peri_exchange_log(exchange,
+                          "the response cannot be sent: a threaded handler cannot stream; "
+                          "stream from a plain one that calls a threaded function");
+        peri_answer_fail(exchange);
+        return 0;
+    }
     if (lua_isfunction(L, -1)) {
         if (exchange->request.method == HTTP_HEAD || peri_status_has_no_body(answer.status)) {
             peri_answer_stream_write(L, exchange, response, "", 0);
@@ -430,7 +448,7 @@ static void keep_after(lua_State *L, struct peri_exchange *exchange, int index, 
 int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
-    if (exchange->conn == NULL)
+    if (is_gone(exchange))
         return 0;
     bool pending = peri_request_take_response(L, PERI_REQUEST_INDEX);
     if (pending) { /* merge(result, pending, status, program) */
@@ -577,7 +595,7 @@ bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int 
         size_t before = out->len;
         peri_head_begin(&exchange->loop->heads, uv_now(&exchange->loop->uv), out, status, type,
                         type_len);
-        if (headers != 0 && add_headers(L, headers, out) != 0) {
+        if (headers != 0 && peri_answer_add_headers(L, headers, out) != 0) {
             out->len = before;
             lua_error(L);
         }

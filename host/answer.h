@@ -29,6 +29,10 @@ struct peri_answer {
 int peri_answer_send(lua_State *L, struct peri_exchange *exchange,
                      const struct peri_answer *answer);
 
+/* Appends the pairs of the array at `index` as header lines. Returns 0, or -1 with a message
+ * pushed; `out` is as before then. */
+int peri_answer_add_headers(lua_State *L, int index, struct peri_buf *out);
+
 /* The answers that C gives by itself have FastAPI's shape: {"detail":"Not Found"}. */
 void peri_answer_detail(struct peri_exchange *exchange, unsigned status, const char *lines);
 

@@ -141,6 +141,10 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
     operation->handler = function_field(L, "handler");
     if (operation->path == NULL || operation->handler == LUA_NOREF)
         luaL_error(L, "an operation needs a path and a handler function");
+    operation->hop = function_field(L, "hop");
+    lua_getfield(L, -1, "threaded");
+    operation->threaded = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     operation->takes_request = takes_argument(L, operation->handler);
     lua_getfield(L, -1, "sees_invalid");
     operation->sees_invalid = lua_toboolean(L, -1);
@@ -175,6 +179,21 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
                    operation->source != NULL ? ": " : "", error);
 }
 
+/* Raises for want of memory only: the list is the framework's. */
+static void read_threaded(lua_State *L, struct peri_app *app)
+{
+    if (lua_getfield(L, -1, "threaded") == LUA_TTABLE) {
+        lua_Unsigned count = lua_rawlen(L, -1);
+        app->threaded = calloc(count > 0 ? count : 1, sizeof(*app->threaded));
+        for (lua_Unsigned i = 1; i <= count && app->threaded != NULL; i++) {
+            lua_rawgeti(L, -1, (lua_Integer) i);
+            app->threaded[app->threaded_count++] = strdup(luaL_checkstring(L, -1));
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
 void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config)
 {
     luaL_checktype(L, -1, LUA_TTABLE);
@@ -186,6 +205,7 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->fallback = function_field(L, "fallback");
     app->start = function_field(L, "start");
     app->stop = function_field(L, "stop");
+    read_threaded(L, app);
 
     lua_getfield(L, -1, "operations");
     luaL_checktype(L, -1, LUA_TTABLE);
@@ -267,6 +287,9 @@ void peri_app_deinit(struct peri_app *app)
         free(app->operations[i].path);
         free(app->operations[i].source);
     }
+    for (size_t i = 0; i < app->threaded_count; i++)
+        free(app->threaded[i]);
+    free(app->threaded);
     free(app->operations);
     free(app->title);
     peri_router_free(app->router);

@@ -29,6 +29,8 @@ struct peri_error_style {
 struct peri_operation {
     int handler;        /* registry reference of a function (req) -> result */
     uint16_t status;    /* of a plain returned value */
+    int hop;            /* LUA_NOREF, or what a worker runs of it: function (req, errand) */
+    bool threaded;      /* all of it runs on a worker thread */
     bool takes_request; /* false: the handler has no parameter, so no request object is made */
     bool sees_invalid; /* the handler is called with (req, errors, failed) for invalid input, too */
     unsigned uses;     /* enum peri_inputs_uses */
@@ -53,6 +55,8 @@ struct peri_app {
     struct peri_form_limits form_limits; /* the same, as forms want them */
     struct peri_http_limits http_limits; /* those of them that the parser holds to */
     char *title;
+    char **threaded; /* what tells its threaded functions, in the order they were made */
+    size_t threaded_count;
 };
 
 /* Reads the table on top of the stack, as common to entry.load(): raises when it is not as agreed

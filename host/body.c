@@ -118,8 +118,9 @@ void peri_body_wake(struct peri_exchange *exchange)
 /* Whether a declared body has to be there before anything can start. */
 bool peri_body_is_needed(struct peri_exchange *exchange)
 {
-    if (exchange->operation == NULL ||
-        !(exchange->operation->uses & (PERI_USES_BODY | PERI_USES_FORM)))
+    const struct peri_operation *operation = exchange->operation;
+    if (operation == NULL || !((operation->uses & (PERI_USES_BODY | PERI_USES_FORM)) ||
+                               operation->threaded || operation->hop != LUA_NOREF))
         return false;
     if (exchange->body_mode == PERI_BODY_UNCLAIMED)
         peri_body_claim(exchange, PERI_BODY_WHOLE);

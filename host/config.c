@@ -29,6 +29,8 @@ const struct peri_limit_option peri_limit_options[] = {
     LIMIT(keep_alive_timeout_ms, 5000, 1, 86400000, "for the next request; over it: close"),
     LIMIT(write_timeout_ms, 30000, 1, 86400000, "for the client to take a byte; over it: close"),
     LIMIT(shutdown_grace_ms, 10000, 0, 86400000, "for requests in flight when told to stop"),
+    LIMIT(max_queued, 1000, 0, 1000000, "threaded calls that wait for a thread; over it: 503"),
+    LIMIT(queue_timeout_ms, 10000, 1, 86400000, "for a thread to be free; over it: 503"),
 };
 const size_t peri_limit_option_count = sizeof(peri_limit_options) / sizeof(*peri_limit_options);
 
@@ -51,6 +53,8 @@ void peri_config_usage(struct peri_buf *text)
         "  --root-path PATH            what a proxy strips from the front of paths\n"
         "  --supervise on|off          a second process that restarts the server if it dies (on)\n"
         "  --loops N                   loop threads (number of cores)\n"
+        "  --threads N                 worker threads for threaded functions (number of cores, at "
+        "least 2)\n"
         "  --log text|json|off         access log on standard output (text)\n"
         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
         "\n"
@@ -98,6 +102,7 @@ static const char *const plain_flags[] = {"host",
                                           "uds",
                                           "fd",
                                           "loops",
+                                          "threads",
                                           "log",
                                           "supervise",
                                           "load_timeout_ms",
@@ -244,6 +249,12 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
                      "--load-timeout-ms takes a whole number from 1 to 86400000, not '%s'", text);
             return -1;
         }
+    } else if (strcmp(flag, "threads") == 0) {
+        if (parse_number(text, 1, 256, &number) != 0) {
+            snprintf(error, error_size, "--threads takes a number from 1 to 256, not '%s'", text);
+            return -1;
+        }
+        config->threads = (int) number;
     } else if (strcmp(flag, "log") == 0) {
         static const char *const formats[] = {"text", "json", "off"};
         for (int i = 0; i < 3; i++) {
@@ -295,6 +306,9 @@ void peri_config_default(struct peri_config *config)
         .loops = cores < 1     ? 1
                  : cores > 256 ? 256
                                : (int) cores,
+        .threads = cores < 2     ? 2
+                   : cores > 256 ? 256
+                                 : (int) cores,
     };
     peri_networks_parse(&config->trusted, "127.0.0.1,::1,unix");
     for (size_t i = 0; i < peri_limit_option_count; i++)

@@ -28,6 +28,8 @@ struct peri_limits {
     uint64_t keep_alive_timeout_ms;
     uint64_t write_timeout_ms; /* without the client taking any byte */
     uint64_t shutdown_grace_ms;
+    uint64_t max_queued; /* threaded calls that wait for a thread */
+    uint64_t queue_timeout_ms;
 };
 
 /* One entry of the table that flags, app options and the help text are made from. */
@@ -75,6 +77,7 @@ struct peri_config {
     const char *root_path;        /* what a proxy strips from the front of paths; NULL: nothing */
     bool supervise; /* a process of its own keeps the sockets and restarts the server */
     int loops;
+    int threads; /* for threaded functions */
     enum peri_log_format log;
     uint64_t load_timeout_ms; /* for the app to load and to start, each */
     struct peri_limits limits;

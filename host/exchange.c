@@ -5,6 +5,7 @@
 #include "answer.h"
 #include "api/api.h"
 #include "generation.h"
+#include "hop.h"
 #include "log.h"
 #include "loop.h"
 #include "refusal.h"
@@ -66,6 +67,7 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
     const struct peri_http_limits *limits = &exchange->vm->app.http_limits;
     make_header_room(exchange, limits->max_headers);
     exchange->vm->tasks.events++;
+    exchange->scratch = &loop->scratch;
     if (peri_log_access_format() != PERI_LOG_OFF) {
         exchange->started_ns = uv_hrtime();
         exchange->peer = conn->peer;
@@ -223,7 +225,9 @@ struct peri_origin peri_exchange_origin(const struct peri_exchange *exchange)
         exchange->conn != NULL ? &exchange->conn->peer : &exchange->peer;
     if (!exchange->http.head_done)
         return (struct peri_origin){.client = *peer};
-    return peri_forwarded_origin(&exchange->request, peer, &exchange->loop->config->trusted);
+    const struct peri_config *config =
+        exchange->site != NULL ? peri_hop_config(exchange->site) : exchange->loop->config;
+    return peri_forwarded_origin(&exchange->request, peer, &config->trusted);
 }
 
 static uint64_t process_id;
@@ -273,7 +277,10 @@ void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
 static int on_handler_end(lua_State *L, int status, lua_KContext context)
 {
     struct peri_exchange *exchange = (struct peri_exchange *) context;
-    if (status != LUA_OK && status != LUA_YIELD) {
+    bool failed = status != LUA_OK && status != LUA_YIELD;
+    if (exchange->site != NULL && peri_hop_reports(L, exchange, failed))
+        return 0;
+    if (failed) {
         peri_answer_error(L, exchange);
         return 0;
     }
@@ -286,7 +293,7 @@ static void push_inputs(lua_State *L, struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
     lua_rawgeti(L, LUA_REGISTRYINDEX, operation->inputs_ref);
-    if (peri_inputs_push(L, PERI_REQUEST_INDEX + 1, exchange->loop->result, peri_request_keep,
+    if (peri_inputs_push(L, PERI_REQUEST_INDEX + 1, exchange->scratch->result, peri_request_keep,
                          PERI_REQUEST_INDEX) != PERI_VALID)
         exchange->invalid = true;
     lua_settop(L, PERI_REQUEST_INDEX);
@@ -303,6 +310,8 @@ static int push_call(lua_State *L, struct peri_exchange *exchange)
         peri_refusal_push(L, exchange);
         return 2;
     }
+    if (exchange->site != NULL && peri_hop_push_errand(L, exchange))
+        return 2;
     lua_rawgeti(L, LUA_REGISTRYINDEX, operation->handler);
     if (!operation->takes_request)
         return 0;
@@ -310,23 +319,19 @@ static int push_call(lua_State *L, struct peri_exchange *exchange)
     if (!exchange->invalid)
         return 1;
     size_t len = 0;
-    const char *errors = peri_result_errors(exchange->loop->result, &len);
+    const char *errors = peri_result_errors(exchange->scratch->result, &len);
     lua_pushlstring(L, errors, len);
-    peri_result_push_failed(L, operation->inputs, exchange->loop->result);
+    peri_result_push_failed(L, operation->inputs, exchange->scratch->result);
     return 3;
 }
 
-/* The body of a request's task. Its frame keeps the request object alive, so that the exchange can
- * empty the box when it ends. Until the handler runs nothing waits: the request's bytes and the
- * loop's result are still in place. */
-static int exchange_main(lua_State *L)
+int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
 {
-    struct peri_exchange *exchange = lua_touserdata(L, 1);
     const struct peri_operation *operation = exchange->operation;
-    exchange->task = peri_task_current(L);
     lua_settop(L, 0);
-    lua_pushcfunction(L, peri_traceback);
-    if (operation == NULL || operation->takes_request || (operation->uses & PERI_USES_CHECKS))
+    lua_pushcfunction(L, peri_hop_has_errand(exchange) ? peri_hop_traceback : peri_traceback);
+    if (operation == NULL || operation->takes_request || (operation->uses & PERI_USES_CHECKS) ||
+        peri_hop_has_errand(exchange))
         exchange->box = peri_request_push(L, exchange);
     else
         lua_pushnil(L);
@@ -343,12 +348,29 @@ static int exchange_main(lua_State *L)
     return on_handler_end(L, status, (lua_KContext) exchange);
 }
 
+/* Whether a worker does all of it. */
+static bool goes_whole(const struct peri_exchange *exchange)
+{
+    return exchange->operation != NULL && exchange->operation->threaded &&
+           exchange->vm->workers != NULL;
+}
+
+/* The body of a request's task. Until the handler runs nothing waits: the request's bytes and the
+ * thread's result are still in place. */
+static int exchange_main(lua_State *L)
+{
+    struct peri_exchange *exchange = lua_touserdata(L, 1);
+    exchange->task = peri_task_current(L);
+    if (goes_whole(exchange))
+        return peri_hop_whole(L, exchange);
+    return peri_exchange_handle(L, exchange);
+}
+
 /* --- the task's end ----------------------------------------------------------------------------
  */
 
-static void on_task_ended(struct peri_task *task, void *owner, bool failed)
+void peri_exchange_task_ended(struct peri_exchange *exchange)
 {
-    struct peri_exchange *exchange = owner;
     exchange->task = NULL;
     forget_waiters(exchange);
     if (exchange->box != NULL)
@@ -357,6 +379,12 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
         exchange->stream_box->exchange = NULL;
     exchange->box = NULL;
     exchange->stream_box = NULL;
+}
+
+static void on_task_ended(struct peri_task *task, void *owner, bool failed)
+{
+    struct peri_exchange *exchange = owner;
+    peri_exchange_task_ended(exchange);
     if (failed) { /* out of memory, as a rule: nothing of the app's leaves exchange_main() */
         const char *text = lua_tostring(task->L, -1);
         peri_exchange_log(exchange, "%s", text != NULL ? text : "the task failed");
@@ -389,29 +417,27 @@ static void persist(struct peri_exchange *exchange)
     }
 }
 
-/* Holds the declared inputs against what came. Returns false when that is the answer: invalid input
- * does not enter Lua unless the app has Lua that must see it. */
-static bool validate(struct peri_exchange *exchange)
+bool peri_exchange_validate(struct peri_exchange *exchange)
 {
-    struct peri_loop *loop = exchange->loop;
+    struct peri_scratch *scratch = exchange->scratch;
     const struct peri_operation *operation = exchange->operation;
     struct peri_sources sources;
-    peri_gather_sources(&loop->gather, &exchange->request, &exchange->match, operation->uses,
+    peri_gather_sources(&scratch->gather, &exchange->request, &exchange->match, operation->uses,
                         &sources);
     sources.body = exchange->body_at;
     sources.body_len = exchange->body_len;
     if (exchange->form != NULL)
         sources.form = peri_form_fields(exchange->form);
-    peri_result_set_codes(loop->result, operation->errors.validation == PERI_DETAIL_CODES &&
-                                            !operation->sees_invalid);
+    peri_result_set_codes(scratch->result, operation->errors.validation == PERI_DETAIL_CODES &&
+                                               !operation->sees_invalid);
     switch (peri_inputs_validate(operation->inputs, &sources,
                                  (unsigned) exchange->vm->app.limits.max_json_depth,
-                                 loop->result)) {
+                                 scratch->result)) {
     case PERI_VALID:
         return true;
     case PERI_INVALID:
         exchange->invalid = true;
-        if (operation->sees_invalid)
+        if (operation->sees_invalid || peri_hop_has_errand(exchange))
             return true;
         peri_answer_invalid(exchange);
         break;
@@ -432,7 +458,8 @@ static void run(struct peri_exchange *exchange)
         end_if_over(exchange);
         return;
     }
-    if (operation != NULL && operation->inputs != NULL && !validate(exchange)) {
+    if (operation != NULL && operation->inputs != NULL && !goes_whole(exchange) &&
+        !peri_exchange_validate(exchange)) {
         end_if_over(exchange);
         return;
     }
@@ -450,17 +477,9 @@ struct peri_exchange *peri_exchange_of_task(const struct peri_task *task)
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-/* Finds the operation. What is refused without Lua is noted and answered when the handler would
- * have been started. */
-static int on_head(void *context)
+void peri_exchange_match(struct peri_exchange *exchange)
 {
-    struct peri_exchange *exchange = context;
     struct peri_request *request = &exchange->request;
-    struct peri_loop *loop = exchange->loop;
-
-    exchange->keep_alive = (request->flags & PERI_REQUEST_KEEP_ALIVE) != 0;
-    exchange->body_since = uv_now(&loop->uv);
-
     const char *path = peri_request_at(request, request->path);
     size_t path_len = request->path.len;
     if (path_len == 0) { /* of an absolute target: RFC 9110, 4.2.3 */
@@ -475,6 +494,18 @@ static int on_head(void *context)
     exchange->refusal = peri_refusal_or_match(exchange, path, path_len);
     if (exchange->refusal == 0)
         exchange->operation = exchange->match.route->operation;
+}
+
+/* Finds the operation. What is refused without Lua is noted and answered when the handler would
+ * have been started. */
+static int on_head(void *context)
+{
+    struct peri_exchange *exchange = context;
+    struct peri_request *request = &exchange->request;
+
+    exchange->keep_alive = (request->flags & PERI_REQUEST_KEEP_ALIVE) != 0;
+    exchange->body_since = uv_now(&exchange->loop->uv);
+    peri_exchange_match(exchange);
     if (request->content_length > peri_body_max(exchange))
         return 413;
     return exchange->operation != NULL ? peri_body_expect(exchange) : 0;

@@ -23,10 +23,14 @@
 #include "http.h"
 #include "inflate.h"
 #include "router.h"
+#include "scratch.h"
 #include "task.h"
+
+struct peri_hop_site;
 
 struct peri_request_box {
     struct peri_exchange *exchange; /* NULL once the exchange ended */
+    uint32_t assigned;              /* bit i: Lua has assigned field i */
 };
 
 /* What a task waits for: more of the body, or room in the socket. As a rule it is the exchange's
@@ -38,8 +42,9 @@ struct peri_exchange_op {
 };
 
 struct peri_exchange {
-    struct peri_conn *conn; /* NULL after an abort */
-    struct peri_loop *loop;
+    struct peri_conn *conn; /* NULL after an abort, and on a worker */
+    struct peri_loop *loop; /* NULL on a worker */
+    struct peri_scratch *scratch;
     struct peri_vm *vm; /* the loop's current one when the request began; it stays for it */
     struct peri_list link;
     struct peri_http http;
@@ -58,6 +63,7 @@ struct peri_exchange {
     struct peri_form *form;       /* of a declared form; else NULL */
     const char *detail;           /* why the body was refused, when its status does not say */
 
+    struct peri_hop_site *site; /* on a worker (hop.h): where its answer goes; NULL on a loop */
     struct peri_task *task;
     struct peri_request_box *box; /* both anchored on the task's stack */
     struct peri_request_box *stream_box;
@@ -109,6 +115,22 @@ void peri_exchange_on_drain(struct peri_exchange *exchange);
 
 /* The loop is done with everything: frees the pool. */
 void peri_exchange_free_pool(struct peri_loop *loop);
+
+/* --- For hop.c, which handles a copy of the exchange on a worker --- */
+
+/* Finds the operation of the request, or the status that refuses it. */
+void peri_exchange_match(struct peri_exchange *exchange);
+
+/* Holds the declared inputs against what came. Returns false when that is the answer, which has
+ * been given: invalid input does not enter Lua unless the app has Lua that must see it. */
+bool peri_exchange_validate(struct peri_exchange *exchange);
+
+/* Runs the handler in the current task and answers; `return peri_exchange_handle(L, exchange);` as
+ * the task's body. Its frame keeps the request object alive, so that the box can be emptied. */
+int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange);
+
+/* Nobody waits for the exchange any more, and its request object is empty. */
+void peri_exchange_task_ended(struct peri_exchange *exchange);
 
 /* --- For the Lua side (api/api_request.c); all run in the exchange's task --- */
 

@@ -417,6 +417,28 @@ struct peri_fields peri_form_fields(struct peri_form *form)
     return (struct peri_fields){form->result, form->count};
 }
 
+struct peri_form *peri_form_copy(const struct peri_form *form)
+{
+    struct peri_form *copy = must(calloc(1, sizeof(*copy)));
+    copy->limits = form->limits;
+    copy->status = form->status;
+    if (form->spool != NULL && peri_spool_copy(form->spool, &copy->spool) != 0) {
+        free(copy);
+        return NULL;
+    }
+    peri_buf_reserve(&copy->text, 1);
+    peri_buf_add(&copy->text, form->text.data, form->text.len);
+    copy->pairs = must(calloc(form->count + 1, sizeof(*copy->pairs)));
+    copy->cap = form->count + 1;
+    for (; copy->count < form->count; copy->count++) {
+        struct pair *pair = &copy->pairs[copy->count];
+        *pair = form->pairs[copy->count];
+        if (pair->file != NULL)
+            pair->file = peri_upload_copy(pair->file, copy->spool);
+    }
+    return copy;
+}
+
 static void drop_file(struct peri_upload *file)
 {
     if (file == NULL)

@@ -44,6 +44,10 @@ const char *peri_form_detail(const struct peri_form *form);
  * file is a struct peri_upload, for peri_file_push(). */
 struct peri_fields peri_form_fields(struct peri_form *form);
 
+/* The same form for another thread, once it has ended. NULL when there is no descriptor left for
+ * its files. */
+struct peri_form *peri_form_copy(const struct peri_form *form);
+
 /* Closes all its files, also those that Lua still has: called when the request is over, and what
  * runs behind its answer too. NULL is allowed. */
 void peri_form_free(struct peri_form *form);

@@ -1,6 +1,7 @@
 #include "generation.h"
 
 #include "log.h"
+#include "worker.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -39,10 +40,25 @@ void peri_generation_release(struct peri_generation *generation)
             free(vm);
         }
     }
+    peri_workers_release(generation->workers);
     pthread_mutex_destroy(&generation->mutex);
     peri_buf_deinit(&generation->error);
     free(generation->vms);
     free(generation);
+}
+
+static int open_workers(struct peri_generation *generation, const struct peri_config *config,
+                        struct peri_buf *error)
+{
+    for (unsigned i = 1; i < generation->count; i++) {
+        if (!peri_workers_agree(generation->vms[0], generation->vms[i], error))
+            return UV_EINVAL;
+    }
+    int rc = peri_workers_open(&generation->workers, config, generation->vms[0],
+                               &generation->load_until, error);
+    for (unsigned i = 0; i < generation->count; i++)
+        generation->vms[i]->workers = generation->workers;
+    return rc;
 }
 
 int peri_generation_load(struct peri_generation *generation, const struct peri_config *config,
@@ -63,7 +79,7 @@ int peri_generation_load(struct peri_generation *generation, const struct peri_c
         if (rc != 0)
             return rc;
     }
-    return 0;
+    return open_workers(generation, config, error);
 }
 
 /* --- the start, on the loop --------------------------------------------------------------------

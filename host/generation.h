@@ -1,4 +1,4 @@
-/* A generation: the VMs of one version of the app, one for each loop thread.
+/* A generation: the VMs of one version of the app, one for each loop thread, and its workers.
  *
  * Life of a VM, and the thread that moves it on:
  *
@@ -37,7 +37,8 @@ enum peri_phase {
 struct peri_generation {
     uint64_t number; /* 1 for the first that is loaded */
     unsigned count;
-    struct peri_vm **vms; /* by index of their loop */
+    struct peri_vm **vms;         /* by index of their loop */
+    struct peri_workers *workers; /* for threaded functions; NULL when the app has none */
     atomic_uint references;
     atomic_ullong
         load_until;       /* uv_hrtime() at which loading fails; any thread may bring it forward */
@@ -55,7 +56,8 @@ struct peri_generation *peri_generation_new(uint64_t number, unsigned count);
  * whoever gives it back. */
 void peri_generation_release(struct peri_generation *generation);
 
-/* Loads the app into every VM, on any thread. Returns 0 or a UV_E* code with the reason in `error`.
+/* Loads the app into every VM, on any thread, and starts its workers. Returns 0 or a UV_E* code
+ * with the reason in `error`.
  */
 int peri_generation_load(struct peri_generation *generation, const struct peri_config *config,
                          struct peri_buf *error);

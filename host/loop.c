@@ -1,6 +1,5 @@
 #include "loop.h"
 
-#include "api/api.h"
 #include "crash.h"
 #include "exchange.h"
 #include "generation.h"
@@ -205,13 +204,12 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     peri_list_init(&loop->vms);
     peri_list_init(&loop->free_exchanges);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
-    loop->result = peri_result_new();
-    peri_result_on_file(loop->result, peri_file_push);
     loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
-    if (loop->read_buffer == NULL)
+    int rc = peri_scratch_open(&loop->scratch);
+    if (rc != 0 || loop->read_buffer == NULL)
         return UV_ENOMEM;
 
-    int rc = uv_loop_init(&loop->uv);
+    rc = uv_loop_init(&loop->uv);
     if (rc != 0)
         return rc;
     loop->uv_open = true;
@@ -266,10 +264,7 @@ int peri_loop_close(struct peri_loop *loop)
     }
     peri_exchange_free_pool(loop);
     peri_buf_deinit(&loop->out);
-    peri_buf_deinit(&loop->body);
-    peri_buf_deinit(&loop->text);
-    peri_gather_deinit(&loop->gather);
-    peri_result_free(loop->result);
+    peri_scratch_close(&loop->scratch);
     free(loop->read_buffer);
     free(loop->listeners);
     pthread_mutex_destroy(&loop->inbox_mutex);

@@ -11,7 +11,7 @@
 #include "http.h"
 #include "listener.h"
 #include "response.h"
-#include "sources.h"
+#include "scratch.h"
 #include "vm.h"
 
 #include <pthread.h>
@@ -46,10 +46,7 @@ struct peri_loop {
     struct peri_head_cache heads;
     struct peri_buf out;        /* answers of one connection, until its turn ends */
     struct peri_conn *out_conn; /* whose they are; NULL when `out` is empty */
-    struct peri_buf body;       /* scratch: the JSON text of one answer */
-    struct peri_buf text;       /* scratch: decoded names and values; never across a call of Lua */
-    struct peri_gather gather;  /* scratch: the inputs of one request */
-    struct peri_result *result; /* scratch: what their validation gave */
+    struct peri_scratch scratch;
     char *read_buffer;
     bool stopping;
 

@@ -21,7 +21,7 @@ static enum peri_match_result match(struct peri_exchange *exchange, const char *
  * two slashes is never sent back: as a Location it would name another host. */
 static bool slash_would_match(struct peri_exchange *exchange, const char *path, size_t len)
 {
-    struct peri_buf *other = &exchange->loop->text;
+    struct peri_buf *other = &exchange->scratch->text;
     if (len < 2 || path[1] == '/' || path[1] == '\\')
         return false;
     other->len = 0;

@@ -5,6 +5,7 @@
 #include "log.h"
 #include "reload.h"
 #include "supervised.h"
+#include "worker.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -262,6 +263,12 @@ static void close_loops(struct peri_server *server)
             peri_log_error("loop %u ended with an open handle: please report this", i);
     }
     free(server->loops);
+    if (!peri_workers_wait(PATIENCE_MS)) {
+        peri_log_error(
+            "a worker does not stop: it is busy in a threaded function; ending without it");
+        peri_log_close();
+        _exit(1);
+    }
 }
 
 /* Returns 0 or a UV_E* code. */

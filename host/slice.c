@@ -180,6 +180,8 @@ static void on_count(lua_State *L, lua_Debug *frame)
         stop_finalizer(L, tasks);
         return;
     }
+    if (tasks->overrun != NULL)
+        tasks->overrun(tasks);
     peri_task_used_slice(task);
     if (peri_task_must_end(task)) {
         mute_handler(L);

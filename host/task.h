@@ -93,7 +93,9 @@ struct peri_tasks {
     unsigned alive;
     unsigned depth; /* tasks that run inside of each other's start */
     unsigned cleanup_ms;
-    bool keeps_frames;                         /* of an error that is on its way: protect.h */
+    bool keeps_frames; /* of an error that is on its way: protect.h */
+    /* Called in a slice that is too long, by a hook of the coroutine; may be NULL. */
+    void (*overrun)(struct peri_tasks *tasks);
     void (*drained)(struct peri_tasks *tasks); /* called when the last one has ended; may be NULL */
     unsigned unyieldable;   /* running coroutines of the app whose resumer cannot yield */
     uint64_t resumes;       /* counts lua_resume calls: proves what never entered Lua */

@@ -65,6 +65,18 @@ int peri_spool_new(struct peri_spool **spool)
     return 0;
 }
 
+int peri_spool_copy(const struct peri_spool *spool, struct peri_spool **copy)
+{
+    int fd = fcntl(spool->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return last_error();
+    *copy = allocate(sizeof(**copy));
+    (*copy)->fd = fd;
+    (*copy)->refs = 1;
+    (*copy)->len = spool->len;
+    return 0;
+}
+
 void peri_spool_unref(struct peri_spool *spool)
 {
     if (spool == NULL || --spool->refs > 0)
@@ -140,6 +152,32 @@ static void release_bytes(struct peri_upload *upload)
     peri_buf_deinit(&upload->memory);
     peri_spool_unref(upload->spool);
     upload->spool = NULL;
+}
+
+struct peri_upload *peri_upload_copy(const struct peri_upload *upload, struct peri_spool *spool)
+{
+    struct peri_upload *copy = allocate(sizeof(*copy));
+    const char *from = upload->text.data;
+    peri_buf_add(&copy->text, from, upload->text.len);
+    const char *to = copy->text.data;
+    copy->refs = 1;
+    copy->name = upload->name_len > 0 ? to + (upload->name - from) : "";
+    copy->name_len = upload->name_len;
+    copy->header_count = upload->header_count;
+    for (unsigned i = 0; i < upload->header_count; i++) {
+        copy->headers[i] = upload->headers[i];
+        copy->headers[i].name = to + (upload->headers[i].name - from);
+        copy->headers[i].value = to + (upload->headers[i].value - from);
+    }
+    copy->size = upload->size;
+    copy->closed = upload->closed;
+    copy->offset = upload->offset;
+    peri_buf_add(&copy->memory, upload->memory.data, upload->memory.len);
+    if (upload->spool != NULL && spool != NULL) {
+        copy->spool = spool;
+        spool->refs++;
+    }
+    return copy;
 }
 
 void peri_upload_ref(struct peri_upload *upload)

@@ -30,6 +30,9 @@ struct peri_spool {
 int peri_spool_new(struct peri_spool **spool);
 void peri_spool_unref(struct peri_spool *spool); /* NULL is allowed */
 
+/* The same file for another thread, once it is written. Returns 0 or a UV_E* code. */
+int peri_spool_copy(const struct peri_spool *spool, struct peri_spool **copy);
+
 struct peri_upload {
     const char *name; /* of the file, UTF-8; may be empty */
     size_t name_len;
@@ -51,6 +54,10 @@ struct peri_upload {
 struct peri_upload *peri_upload_new(const char *name, size_t len, const struct peri_part *part);
 void peri_upload_ref(struct peri_upload *upload);
 void peri_upload_unref(struct peri_upload *upload); /* NULL is allowed */
+
+/* The same file for another thread: bytes in memory are copied, those in a spool stand in `spool`,
+ * a copy of its own. One reference. */
+struct peri_upload *peri_upload_copy(const struct peri_upload *upload, struct peri_spool *spool);
 
 /* Adds bytes. In a spool this blocks the thread for as long as the page cache takes to copy them.
  * Returns 0 or a UV_E* code. */

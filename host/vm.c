@@ -3,8 +3,10 @@
 #include "api/api.h"
 #include "embed.h"
 #include "finalizer.h"
+#include "hop.h"
 #include "json_lua.h"
 #include "protect.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -211,6 +213,7 @@ void peri_vm_close(struct peri_vm *vm)
 {
     if (vm->L == NULL)
         return;
+    peri_mailbox_close(vm->mailbox);
     peri_tasks_close(&vm->tasks);
     lua_close(vm->L);
     vm->L = NULL;
@@ -511,6 +514,7 @@ int peri_traceback(lua_State *L)
         return 1;
     lua_settop(L, 1);
     peri_push_frames(L, 1); /* at 2 */
+    bool elsewhere = peri_hop_push_trace(L, 1);
     if (lua_type(L, 1) != LUA_TSTRING) {
         luaL_tolstring(L, 1, NULL);
         lua_replace(L, 1);
@@ -520,6 +524,10 @@ int peri_traceback(lua_State *L)
     add_message(L, &text);
     luaL_addstring(&text, "\nstack traceback:");
     luaL_addlstring(&text, lua_tostring(L, 2), lua_rawlen(L, 2));
+    if (elsewhere) {
+        luaL_addstring(&text, "\non a worker thread: ");
+        luaL_addstring(&text, lua_tostring(L, 3));
+    }
     luaL_pushresult(&text);
     return 1;
 }

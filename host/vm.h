@@ -53,6 +53,9 @@ struct peri_vm {
     struct peri_life life;
     const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
     bool silent; /* warnings about the app are left to another VM of its generation */
+    struct peri_workers *workers; /* of its generation; NULL: threaded functions are just called */
+    struct peri_worker *worker;   /* whose VM it is; NULL on a loop thread */
+    struct peri_mailbox *mailbox; /* where results of trips arrive; made when first needed */
 };
 
 /* The VM of a Lua state or coroutine. */

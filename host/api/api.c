@@ -23,6 +23,7 @@ static const luaL_Reg modules[] = {
     {"test", peri_open_test},
     {"send", peri_open_send},
     {"process", peri_open_process},
+    {"worker", peri_open_worker},
     {NULL, NULL},
 };
 

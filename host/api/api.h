@@ -26,6 +26,7 @@ int peri_open_log(lua_State *L);
 int peri_open_fs(lua_State *L);
 int peri_open_fs_watch(lua_State *L);
 int peri_open_send(lua_State *L);
+int peri_open_worker(lua_State *L);
 int peri_open_net(lua_State *L);
 int peri_open_process(lua_State *L);
 int peri_open_stream(lua_State *L);
@@ -58,6 +59,10 @@ int peri_out_send(lua_State *L, int index, const char *bytes, size_t len);
 /* Keeps a value under a name in the request object at `request`: both are on top of the stack, the
  * name first, and are popped. */
 void peri_request_keep(lua_State *L, int request);
+
+/* Pushes a table of what Lua has assigned to the request object at `index`, `state` included; the
+ * dependencies' values and what is beside a plain result stand elsewhere. */
+void peri_request_push_assigned(lua_State *L, int index);
 
 /* Takes what was put on `req.response` of the request object at `index`: pushes it and returns
  * true, or pushes nothing. */

@@ -71,7 +71,7 @@ typedef void each_fn(lua_State *L, void *context, const struct peri_field *field
 
 static void each_query(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
 {
-    struct peri_buf *scratch = &exchange->loop->text;
+    struct peri_buf *scratch = &exchange->scratch->text;
     const char *text = peri_request_at(&exchange->request, exchange->request.query);
     size_t len = exchange->request.query.len;
     size_t name_len = 0;
@@ -89,7 +89,7 @@ static void each_query(lua_State *L, struct peri_exchange *exchange, each_fn *ea
 
 static void each_header(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
 {
-    struct peri_buf *scratch = &exchange->loop->text;
+    struct peri_buf *scratch = &exchange->scratch->text;
     const struct peri_request *request = &exchange->request;
     for (unsigned i = 0; i < request->header_count; i++) {
         const struct peri_header *header = &request->headers[i];
@@ -110,7 +110,7 @@ static void each_header(lua_State *L, struct peri_exchange *exchange, each_fn *e
 
 static void each_cookie(lua_State *L, struct peri_exchange *exchange, each_fn *each, void *context)
 {
-    struct peri_buf *scratch = &exchange->loop->text;
+    struct peri_buf *scratch = &exchange->scratch->text;
     const struct peri_request *request = &exchange->request;
     int at = -1;
     while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0) {
@@ -273,7 +273,7 @@ typedef void push_fn(lua_State *L, struct peri_exchange *exchange);
 
 static void push_body_method(lua_State *L, struct peri_exchange *exchange);
 
-enum field { RESPONSE_FIELD = 10 };
+enum field { DEPS_FIELD = 7, RESPONSE_FIELD = 10, STATE_FIELD = 14 };
 
 /* What a request has. Those without a function are there once they are declared or assigned. */
 static const struct {
@@ -287,14 +287,14 @@ static const struct {
     {"body", push_body_method},
     {"form", NULL},
     {"files", NULL},
-    {"deps", NULL},
+    [DEPS_FIELD] = {"deps", NULL},
     {"method", push_method},
     {"path", push_path},
     [RESPONSE_FIELD] = {"response", push_response},
     {"target", push_target},
     {"client", push_client},
     {"id", push_id},
-    {"state", push_state},
+    [STATE_FIELD] = {"state", push_state},
     {"scheme", push_scheme},
 };
 
@@ -563,8 +563,49 @@ static int request_newindex(lua_State *L)
 {
     exchange_of(L, REQUEST_TYPE);
     lua_settop(L, 3);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER) {
+        struct peri_request_box *box = lua_touserdata(L, 1);
+        box->assigned |= UINT32_C(1) << lua_tointeger(L, -1);
+    }
+    lua_settop(L, 3);
     peri_request_keep(L, 1);
     return 0;
+}
+
+/* The inputs of dependencies are kept under names such as "1.query". */
+static bool is_group_name(lua_State *L, int index)
+{
+    const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+    size_t digits = strspn(name, "0123456789");
+    return digits > 0 && name[digits] == '.';
+}
+
+void peri_request_push_assigned(lua_State *L, int index)
+{
+    const struct peri_request_box *box = luaL_checkudata(L, index, REQUEST_TYPE);
+    index = lua_absindex(L, index);
+    lua_createtable(L, 0, 4);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        bool counts = (box->assigned >> i & 1) && i != RESPONSE_FIELD && i != DEPS_FIELD;
+        if (!counts && i != STATE_FIELD)
+            continue;
+        lua_getiuservalue(L, index, FIRST_FIELD + i);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    if (lua_getiuservalue(L, index, OTHERS) == LUA_TTABLE) {
+        lua_pushnil(L);
+        while (lua_next(L, -2) != 0) {
+            if (is_group_name(L, -2)) {
+                lua_pop(L, 1);
+                continue;
+            }
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_rawset(L, -5);
+        }
+    }
+    lua_pop(L, 1);
 }
 
 bool peri_request_take_response(lua_State *L, int index)
@@ -600,7 +641,8 @@ static void new_request_metatable(lua_State *L)
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, request_index, 2);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, request_newindex);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+    lua_pushcclosure(L, request_newindex, 1);
     lua_setfield(L, -2, "__newindex");
 }
 
@@ -608,7 +650,7 @@ struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *e
 {
     struct peri_request_box *box =
         lua_newuserdatauv(L, sizeof(*box), FIRST_FIELD - 1 + FIELD_COUNT);
-    box->exchange = exchange;
+    *box = (struct peri_request_box){.exchange = exchange};
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key) == LUA_TNIL) {
         lua_pop(L, 1);
         luaL_newmetatable(L, REQUEST_TYPE);

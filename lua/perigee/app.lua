@@ -6,6 +6,7 @@ local compose = require("perigee.compose")
 local dependency = require("perigee.dependency")
 local docs = require("perigee.docs")
 local errors = require("perigee.errors")
+local hop = require("perigee.hop")
 local host = require("perigee.host")
 local inputs = require("perigee.inputs")
 local openapi = require("perigee.openapi")
@@ -14,6 +15,7 @@ local response_of = require("perigee.response")
 local router = require("perigee.router")
 local source = require("perigee.source")
 local streams = require("perigee.streams")
+local threaded = require("perigee.threaded")
 local url = require("perigee.url")
 
 local M = {}
@@ -185,7 +187,7 @@ end
 local function describe(self, entry, context)
   local options = entry.options
   local path = context.prefix .. entry.path
-  local given_name = options.name or (entry.handler and source.name_of(entry.handler))
+  local given_name = options.name or (entry.handler and source.name_of(threaded.inner(entry.handler)))
   local shared = enter(context, options, entry.deps, options.use or {})
   local operation = {
     what = entry.what,
@@ -352,7 +354,9 @@ local function build_operation(self, operation, singletons)
       compile(operation, host.schema.compile, operation.response, operation.response_options)
   end
 
-  local handler = operation.handler
+  local whole = #operation.middlewares == 0 and hop.is_whole(plan, operation.handler)
+  local legs = not whole and hop.legs(plan, operation.handler) or nil
+  local handler = threaded.inner(operation.handler)
   if operation.item then
     handler = streams.typed(handler, compile(operation, host.schema.compile, operation.item))
   end
@@ -364,8 +368,9 @@ local function build_operation(self, operation, singletons)
   local wrapped = #operation.middlewares > 0
     or #operation.error_handlers > 0
     or answers.differ(self.config)
-  if resolves or sees then
-    handler = dependency.resolving(plan, handler, singletons)
+  local errands = legs and dependency.errands(plan, handler, singletons)
+  if resolves or sees or legs then
+    handler = dependency.resolving(plan, handler, singletons, legs)
   end
   if wrapped or plan.lingers then
     local failing = { handlers = operation.error_handlers, answer = self.answer }
@@ -391,7 +396,8 @@ local function build_operation(self, operation, singletons)
     source = operation.source,
     timeout_ms = operation.timeout_ms,
     max_body_bytes = operation.max_body_bytes,
-    threaded = false,
+    threaded = whole,
+    hop = errands,
   }
 end
 

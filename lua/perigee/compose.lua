@@ -28,7 +28,12 @@ local function keep_traceback(err)
   if errors.is_answer(err) or errors.is_cancelled(err) then
     return err
   end
-  return setmetatable({ cause = err, traceback = debug.traceback(describe(err), 2) }, Failure)
+  local traceback = debug.traceback(describe(err), 2)
+  local there = host.worker.trace(err)
+  if there then
+    traceback = traceback .. "\non a worker thread: " .. there
+  end
+  return setmetatable({ cause = err, traceback = traceback }, Failure)
 end
 
 -- Looks a handler up for an error: by its class (the metatable, and those it inherits from through

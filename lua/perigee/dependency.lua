@@ -3,8 +3,11 @@
 --- dependency once per request, one whose inputs are not valid is skipped while the others still run.
 
 local errors = require("perigee.errors")
+local hop = require("perigee.hop")
+local host = require("perigee.host")
 local inputs = require("perigee.inputs")
 local source = require("perigee.source")
+local threaded = require("perigee.threaded")
 
 local M = {}
 
@@ -139,7 +142,8 @@ local function by_origin(a, b)
     return a.seq < b.seq
   end
   if a.fn and b.fn and a.fn ~= b.fn then
-    local one, other = debug.getinfo(a.fn, "S"), debug.getinfo(b.fn, "S")
+    local one = debug.getinfo(threaded.inner(a.fn), "S")
+    local other = debug.getinfo(threaded.inner(b.fn), "S")
     if one.source ~= other.source then
       return one.source < other.source
     elseif one.linedefined ~= other.linedefined then
@@ -248,7 +252,7 @@ function M.label(dependency)
   end
   local made = dependency.made_at
   local name = made and source.assigned_name(made.source, made.currentline)
-  local fn = dependency.run or dependency.open
+  local fn = threaded.inner(dependency.run or dependency.open)
   local info = debug.getinfo(fn, "S")
   return name or source.name_of(fn) or info.short_src .. ":" .. info.linedefined
 end
@@ -327,6 +331,7 @@ function M.plan(entries, groups, overrides)
       groups = {},
       needs = {},
       scopes = dependency.uses_scopes and scopes or nil,
+      threaded = dependency.scope ~= "app" and threaded.is(dependency.run or dependency.open),
     }
     for _, sub in ipairs(dependency.deps) do
       local index = add(sub, scopes)
@@ -438,43 +443,19 @@ local function make_call(step, singletons)
   end
 end
 
---- Puts the resolution in front of a handler.
----@param plan perigee.Plan
----@param handler fun(req: perigee.Request): any
----@param singletons perigee.Singletons
----@return fun(req: perigee.Request, invalid: string?, failed: table?): any
-function M.resolving(plan, handler, singletons)
-  local steps, names = plan.steps, plan.names
-  local calls = {}
-  for i, step in ipairs(steps) do
-    calls[i] = make_call(step, singletons)
-  end
-
-  local function resolve(req, invalid, failed, kept)
-    local values, broken = {}, {}
-    if not invalid then
-      for i = 1, #calls do
-        values[i] = calls[i](req, values, kept)
-      end
-    else
-      for i = 1, failed and #calls or 0 do -- a body that cannot be read stops everything
-        broken[i] = is_broken(steps[i], failed, broken)
-        if not broken[i] then
-          values[i] = calls[i](req, values, kept)
-        end
-      end
-      error(errors.validation_error(invalid), 0)
+-- Names the values of the dependencies, for requests that need them.
+local function name_values(req, names, values)
+  if #names > 0 then
+    local deps = {}
+    for _, name in ipairs(names) do
+      deps[name.name] = values[name.step]
     end
-    if #names > 0 then
-      local deps = {}
-      for _, name in ipairs(names) do
-        deps[name.name] = values[name.step]
-      end
-      req.deps = deps
-    end
-    return handler(req)
+    req.deps = deps
   end
+end
 
+-- Gives `resolve` something to keep in what has to be closed, and closes it.
+local function keeping(plan, resolve)
   if not plan.cleans and not plan.lingers then
     return resolve
   end
@@ -492,6 +473,105 @@ function M.resolving(plan, handler, singletons)
     kept.opened = opened
     local result = resolve(req, invalid, failed, kept)
     return result
+  end
+end
+
+--- Puts the resolution in front of a handler.
+---@param plan perigee.Plan
+---@param handler fun(req: perigee.Request): any
+---@param singletons perigee.Singletons
+---@param legs? perigee.Leg[] for an operation of which a part is threaded
+---@return fun(req: perigee.Request, invalid: string?, failed: table?): any
+function M.resolving(plan, handler, singletons, legs)
+  local steps, names = plan.steps, plan.names
+  local here, parted = {}, {}
+  for i, step in ipairs(steps) do
+    here[i] = make_call(step, singletons)
+    parted[i] = legs and step.threaded and hop.one(plan, i) or here[i]
+  end
+  local way = legs and hop.way(plan, legs, here)
+
+  return keeping(plan, function(req, invalid, failed, kept)
+    local values, broken = {}, {}
+    local hops = way and host.worker.available()
+    local calls = hops and parted or here
+    if invalid then
+      for i = 1, failed and #calls or 0 do -- a body that cannot be read stops everything
+        broken[i] = is_broken(steps[i], failed, broken)
+        if not broken[i] then
+          values[i] = calls[i](req, values, kept)
+        end
+      end
+      error(errors.validation_error(invalid), 0)
+    elseif hops then
+      local answer = way(req, values, kept)
+      if answer then
+        return answer
+      end
+    else
+      for i = 1, #calls do
+        values[i] = calls[i](req, values, kept)
+      end
+    end
+    name_values(req, names, values)
+    return handler(req)
+  end)
+end
+
+--- What a worker runs of an operation of which a part is threaded: some dependencies, whose values go back,
+--- or the last of them with the handler.
+---@param plan perigee.Plan
+---@param handler fun(req: perigee.Request): any
+---@param singletons perigee.Singletons
+---@return fun(req: perigee.Request, errand: perigee.Errand): any
+function M.errands(plan, handler, singletons)
+  local keys = hop.keys(plan)
+  local calls = {}
+  for i, step in ipairs(plan.steps) do
+    calls[i] = make_call(step, singletons)
+  end
+
+  local function run(req, errand, kept)
+    local values = {}
+    for name, value in pairs(errand.fields) do
+      req[name] = value
+    end
+    for i, step in ipairs(plan.steps) do
+      if step.dependency.scope == "app" then
+        values[i] = calls[i](req, values) -- this VM has its own
+      else
+        values[i] = errand.values[keys[i]]
+      end
+    end
+    for _, i in ipairs(errand.steps) do
+      values[i] = calls[i](req, values, kept)
+    end
+    return values
+  end
+
+  local finish = keeping(plan, function(req, errand, _, kept)
+    local values = run(req, errand, kept)
+    if errand.status then
+      req.response.status = errand.status
+    end
+    name_values(req, plan.names, values)
+    return handler(req)
+  end)
+
+  return function(req, errand)
+    if errand.final then
+      return finish(req, errand)
+    end
+    local opened <close> = setmetatable({}, Opened)
+    local values = run(req, errand, { opened = opened, lingering = opened })
+    for i = #opened, 1, -1 do
+      opened[i] = nil -- the loop closes them
+    end
+    local brought = {}
+    for _, i in ipairs(errand.brings) do
+      brought[keys[i]] = values[i]
+    end
+    return brought
   end
 end
 

@@ -1,6 +1,7 @@
 --- The only module the host calls by name: turns a file into an app that the host can run, and a
 --- mistake in it into a message that fits on a screen.
 local host = require("perigee.host")
+local threaded = require("perigee.threaded")
 
 local M = {}
 
@@ -143,7 +144,9 @@ function M.load(path, root_path)
         0
       )
     end
-    return app:build(root_path)
+    local built = app:build(root_path)
+    built.threaded = threaded.seal(built.operations)
+    return built
   end
   local unwatch = watch_globals(path:match("^(.*/)") or "")
   local ok, result = xpcall(build, function(err)

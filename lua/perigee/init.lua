@@ -4,6 +4,7 @@ local errors = require("perigee.errors")
 local host = require("perigee.host")
 local json = require("perigee.json")
 local response = require("perigee.response")
+local threaded = require("perigee.threaded")
 
 --- What a handler is called with. What is declared under a key is read under the same key, validated and
 --- converted; what is not declared is there as strings. Other names may be assigned: `req.user = user`.
@@ -73,6 +74,7 @@ local perigee = {
   redirect = response.redirect,
   stream = response.stream,
   http_error = errors.http_error,
+  threaded = threaded.threaded,
   sleep = host.time.sleep,
 }
 

@@ -9,6 +9,7 @@ local node_of = require("perigee.node")
 local ordered = require("perigee.ordered")
 local source = require("perigee.source")
 local status_names = require("perigee.status")
+local threaded = require("perigee.threaded")
 
 local M = {}
 
@@ -346,7 +347,7 @@ local function description_of(operation)
   end
   local text = source.comment_above(operation.file, operation.line)
   if not text and operation.handler then
-    local info = debug.getinfo(operation.handler, "S")
+    local info = debug.getinfo(threaded.inner(operation.handler), "S")
     text = source.comment_above(info.source, info.linedefined)
   end
   return text

@@ -212,6 +212,17 @@ function M.install()
       host.failures[#host.failures + 1] = text
     end,
   }
+  host.worker = { -- there are none: threaded functions are called where they are
+    available = function()
+      return false
+    end,
+    trace = function() end,
+    wrap = function(fn)
+      return function(...)
+        return fn(...)
+      end
+    end,
+  }
   host.document = document
   host.json = json
   host.schema = {

@@ -1,0 +1,71 @@
+/* perigee.host.worker: threaded functions, as threaded.lua and dependency.lua use them. */
+#include "api.h"
+
+#include "../hop.h"
+#include "../vm.h"
+#include "../worker.h"
+
+#include <lauxlib.h>
+
+/* trace(err): the traceback on a worker of an error that was just raised from there, or nil. */
+static int worker_trace(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (!peri_hop_push_trace(L, 1))
+        lua_pushnil(L);
+    return 1;
+}
+
+/* assigned(req): what Lua has assigned to the request, by name. */
+static int worker_assigned(lua_State *L)
+{
+    peri_request_push_assigned(L, 1);
+    return 1;
+}
+
+/* stats(): what the workers of this VM's generation do; zeros when there are none. */
+static int worker_stats(lua_State *L)
+{
+    struct peri_workers_stats stats = peri_workers_stats(peri_vm_of(L)->workers);
+    lua_createtable(L, 0, 8);
+    lua_pushinteger(L, stats.threads);
+    lua_setfield(L, -2, "threads");
+    lua_pushinteger(L, stats.busy);
+    lua_setfield(L, -2, "busy");
+    lua_pushinteger(L, stats.depth);
+    lua_setfield(L, -2, "depth");
+    lua_pushinteger(L, (lua_Integer) stats.trips);
+    lua_setfield(L, -2, "jobs");
+    lua_pushinteger(L, (lua_Integer) stats.refused);
+    lua_setfield(L, -2, "refused");
+    lua_pushnumber(L, (lua_Number) stats.wait_ns / 1e6);
+    lua_setfield(L, -2, "wait_ms");
+    lua_pushnumber(L, (lua_Number) stats.slowest_ns / 1e6);
+    lua_setfield(L, -2, "slowest_ms");
+    lua_pushboolean(L, peri_vm_of(L)->worker != NULL);
+    lua_setfield(L, -2, "is_worker");
+    return 1;
+}
+
+/* available(): whether threaded functions of this VM run on workers. */
+static int worker_available(lua_State *L)
+{
+    lua_pushboolean(L, peri_vm_of(L)->workers != NULL);
+    return 1;
+}
+
+static const luaL_Reg worker_functions[] = {
+    {"assigned", worker_assigned},
+    {"available", worker_available},
+    {"send", peri_hop_send},
+    {"stats", worker_stats},
+    {"trace", worker_trace},
+    {"wrap", peri_hop_wrap},
+    {NULL, NULL},
+};
+
+int peri_open_worker(lua_State *L)
+{
+    luaL_newlib(L, worker_functions);
+    return 1;
+}

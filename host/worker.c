@@ -1,0 +1,807 @@
+#include "worker.h"
+
+#include "hop.h"
+#include "log.h"
+#include "slice.h"
+#include "vm.h"
+
+#include <lauxlib.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define KEPT 16384       /* memory that a trip keeps in each buffer for the next time */
+#define KEPT_TRIPS 256   /* trips a mailbox keeps */
+#define CLEANUP_MS 10000 /* the app's stop may take so long */
+
+struct peri_worker {
+    struct peri_workers *all;
+    unsigned index;
+    uv_loop_t uv;
+    uv_async_t wake; /* to be cancelled, or to take a trip while the loop has things to do */
+    struct peri_timers timers;
+    struct peri_vm *vm;
+    struct peri_hop_site *site;
+    struct peri_task *task; /* the trip's; NULL when it has ended */
+    bool ended;
+
+    /* Under the lock. */
+    pthread_cond_t ready;
+    struct peri_worker *idle_below; /* the next one on the stack of those that sleep */
+    struct peri_trip *trip;         /* given; NULL once posted */
+    const char *cancelled;          /* why its task should end */
+    atomic_bool hurry;              /* the same, for a signal handler */
+    bool busy;
+    bool in_loop; /* sleeps in its loop, not on the condition */
+    bool gone;    /* takes nothing more, nor is it told anything */
+};
+
+struct peri_workers {
+    const struct peri_config *config;
+    const struct peri_vm *first;
+    unsigned count;
+    unsigned started; /* threads */
+    uint64_t max_depth;
+    uint64_t max_wait_ms;
+    struct peri_worker *all;
+
+    pthread_mutex_t lock;
+    pthread_cond_t news; /* a worker has loaded */
+    atomic_uint refs;    /* the generation's, and one for each thread */
+    struct peri_list queue;
+    struct peri_list urgent;  /* taken first */
+    struct peri_worker *idle; /* a stack: the one that slept last is warm */
+    const atomic_ullong *load_until;
+    unsigned loaded;
+    bool closing;
+    int status; /* of the first worker that did not load */
+    struct peri_buf *error;
+    struct peri_workers_stats stats;
+};
+
+/* The worker threads of this process, whatever their generation. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    unsigned count;
+} threads = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+/* Where results come home. Outlives its VM while trips that nobody waits for still run. */
+struct peri_mailbox {
+    uv_async_t async;
+    struct peri_vm *vm;
+    pthread_mutex_t lock;
+    struct peri_list arrived;
+    bool closed;
+    atomic_uint refs; /* the VM's, and one for each trip */
+    struct peri_list spare;
+    unsigned spare_count;
+    struct peri_trip *writing; /* taken, and not given to a worker; its writer may have raised */
+    struct peri_trip *reading; /* the finish of this one runs, or has raised */
+};
+
+struct peri_trip_op {
+    struct peri_op op;
+    struct peri_trip *trip; /* NULL once cancelled */
+    int (*finish)(lua_State *L, struct peri_trip *trip);
+    struct peri_timer late;
+    struct peri_timers *timers;
+};
+
+static void *allocate(size_t size)
+{
+    void *memory = calloc(1, size);
+    if (memory == NULL) {
+        fputs("perigee: out of memory (a trip)\n", stderr);
+        abort();
+    }
+    return memory;
+}
+
+/* --- trips and mailboxes ------------------------------------------------------------------------
+ */
+
+static void mailbox_unref(struct peri_mailbox *mailbox)
+{
+    if (atomic_fetch_sub(&mailbox->refs, 1) > 1)
+        return;
+    pthread_mutex_destroy(&mailbox->lock);
+    free(mailbox);
+}
+
+static void drop_cargo(struct peri_trip *trip)
+{
+    if (trip->cargo != NULL)
+        trip->drop(trip->cargo);
+    trip->cargo = NULL;
+}
+
+static void trip_free(struct peri_trip *trip)
+{
+    drop_cargo(trip);
+    peri_buf_deinit(&trip->in);
+    peri_buf_deinit(&trip->out);
+    mailbox_unref(trip->home);
+    free(trip);
+}
+
+/* On a thread that is not the origin's. */
+static void trip_unref_elsewhere(struct peri_trip *trip)
+{
+    if (atomic_fetch_sub(&trip->refs, 1) == 1)
+        trip_free(trip);
+}
+
+/* On the origin's thread, which keeps the memory. */
+static void trip_unref(struct peri_trip *trip)
+{
+    if (atomic_fetch_sub(&trip->refs, 1) > 1)
+        return;
+    struct peri_mailbox *home = trip->home;
+    if (home->closed || home->spare_count >= KEPT_TRIPS) {
+        trip_free(trip);
+        return;
+    }
+    drop_cargo(trip);
+    peri_buf_reset(&trip->in, KEPT);
+    peri_buf_reset(&trip->out, KEPT);
+    home->spare_count++;
+    peri_list_append(&home->spare, &trip->link);
+}
+
+static void arrive(struct peri_trip *trip)
+{
+    struct peri_trip_op *op = trip->op;
+    trip->op = NULL;
+    if (op != NULL) {
+        peri_timer_stop(op->timers, &op->late);
+        peri_op_done(&op->op);
+    }
+    trip_unref(trip); /* what was the worker's */
+}
+
+static void on_mail(uv_async_t *async)
+{
+    struct peri_mailbox *mailbox = async->data;
+    struct peri_list arrived;
+    peri_list_init(&arrived);
+    pthread_mutex_lock(&mailbox->lock);
+    peri_list_take(&arrived, &mailbox->arrived);
+    pthread_mutex_unlock(&mailbox->lock);
+    struct peri_list *link;
+    while ((link = peri_list_pop(&arrived)) != NULL)
+        arrive(peri_container_of(link, struct peri_trip, link));
+}
+
+static struct peri_mailbox *mailbox_of(struct peri_vm *vm)
+{
+    if (vm->mailbox != NULL)
+        return vm->mailbox;
+    struct peri_mailbox *mailbox = allocate(sizeof(*mailbox));
+    mailbox->vm = vm;
+    atomic_init(&mailbox->refs, 1);
+    pthread_mutex_init(&mailbox->lock, NULL);
+    peri_list_init(&mailbox->arrived);
+    peri_list_init(&mailbox->spare);
+    uv_async_init(vm->tasks.loop, &mailbox->async, on_mail);
+    uv_unref((uv_handle_t *) &mailbox->async);
+    mailbox->async.data = mailbox;
+    return vm->mailbox = mailbox;
+}
+
+static void on_mailbox_closed(uv_handle_t *handle)
+{
+    mailbox_unref(handle->data);
+}
+
+void peri_mailbox_close(struct peri_mailbox *mailbox)
+{
+    if (mailbox == NULL)
+        return;
+    on_mail(&mailbox->async);
+    pthread_mutex_lock(&mailbox->lock);
+    mailbox->closed = true;
+    pthread_mutex_unlock(&mailbox->lock);
+    if (mailbox->reading != NULL)
+        trip_unref(mailbox->reading);
+    if (mailbox->writing != NULL)
+        trip_unref(mailbox->writing);
+    struct peri_list *link;
+    while ((link = peri_list_pop(&mailbox->spare)) != NULL)
+        trip_free(peri_container_of(link, struct peri_trip, link));
+    mailbox->vm->mailbox = NULL;
+    uv_close((uv_handle_t *) &mailbox->async, on_mailbox_closed);
+}
+
+struct peri_trip *peri_trip_take(struct peri_vm *vm)
+{
+    struct peri_mailbox *home = mailbox_of(vm);
+    if (home->writing != NULL)
+        trip_unref(home->writing);
+    struct peri_list *link = peri_list_pop(&home->spare);
+    struct peri_trip *trip = NULL;
+    if (link != NULL) {
+        home->spare_count--;
+        trip = peri_container_of(link, struct peri_trip, link);
+        trip->urgent = trip->failed = false;
+        trip->state = PERI_TRIP_DONE;
+    } else {
+        trip = allocate(sizeof(*trip));
+        trip->home = home;
+        peri_list_init(&trip->link);
+        atomic_fetch_add(&home->refs, 1);
+    }
+    atomic_store(&trip->refs, 1);
+    return home->writing = trip;
+}
+
+/* --- giving ------------------------------------------------------------------------------------
+ */
+
+static void rouse(struct peri_worker *worker)
+{
+    if (worker->in_loop)
+        uv_async_send(&worker->wake);
+    else
+        pthread_cond_signal(&worker->ready);
+}
+
+/* Under the lock: what the worker runs is to end. */
+static void tell(struct peri_worker *worker, const char *reason)
+{
+    if (worker->gone)
+        return;
+    worker->cancelled = reason;
+    atomic_store(&worker->hurry, true);
+    uv_async_send(&worker->wake);
+}
+
+/* Under the lock: the worker has the trip from here on. */
+static void hand_over(struct peri_workers *workers, struct peri_worker *worker,
+                      struct peri_trip *trip)
+{
+    uint64_t waited = uv_hrtime() - trip->since;
+    trip->queued = false;
+    trip->worker = worker;
+    worker->trip = trip;
+    worker->busy = true;
+    workers->stats.trips++;
+    workers->stats.busy++;
+    workers->stats.wait_ns += waited;
+    if (waited > workers->stats.slowest_ns)
+        workers->stats.slowest_ns = waited;
+}
+
+/* Returns whether it has to wait in the queue. */
+static bool give(struct peri_workers *workers, struct peri_trip *trip)
+{
+    bool waits = false;
+    trip->since = uv_hrtime();
+    pthread_mutex_lock(&workers->lock);
+    struct peri_worker *idle = workers->idle;
+    if (idle != NULL) {
+        workers->idle = idle->idle_below;
+        hand_over(workers, idle, trip);
+        rouse(idle);
+    } else if (workers->stats.depth >= workers->max_depth && !trip->urgent) {
+        workers->stats.refused++;
+        trip->state = PERI_TRIP_FULL;
+    } else {
+        waits = trip->queued = true;
+        workers->stats.depth++;
+        peri_list_append(trip->urgent ? &workers->urgent : &workers->queue, &trip->link);
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return waits;
+}
+
+/* Takes a trip back that no worker has yet. */
+static bool take_back(struct peri_workers *workers, struct peri_trip *trip)
+{
+    pthread_mutex_lock(&workers->lock);
+    bool queued = trip->queued;
+    if (queued) {
+        peri_list_remove(&trip->link);
+        trip->queued = false;
+        workers->stats.depth--;
+    }
+    pthread_mutex_unlock(&workers->lock);
+    return queued;
+}
+
+static void on_late(struct peri_timer *timer)
+{
+    struct peri_trip_op *op = peri_container_of(timer, struct peri_trip_op, late);
+    struct peri_trip *trip = op->trip;
+    struct peri_workers *workers = trip->home->vm->workers;
+    if (!take_back(workers, trip))
+        return;
+    pthread_mutex_lock(&workers->lock);
+    workers->stats.refused++;
+    pthread_mutex_unlock(&workers->lock);
+    trip->state = PERI_TRIP_LATE;
+    arrive(trip);
+}
+
+/* The caller goes on at once; the worker is told, if there is one. */
+static void trip_cancel(struct peri_op *base)
+{
+    struct peri_trip_op *op = peri_container_of(base, struct peri_trip_op, op);
+    struct peri_trip *trip = op->trip;
+    struct peri_workers *workers = trip->home->vm->workers;
+    op->trip = NULL;
+    trip->op = NULL;
+    peri_timer_stop(op->timers, &op->late);
+    if (take_back(workers, trip)) {
+        trip_unref(trip); /* what would have been the worker's */
+    } else {
+        pthread_mutex_lock(&workers->lock);
+        struct peri_worker *worker = trip->worker;
+        if (worker != NULL && worker->trip == trip) {
+            tell(worker, "nobody waits for its result any more");
+        }
+        pthread_mutex_unlock(&workers->lock);
+    }
+    peri_op_done(base);
+    trip_unref(trip);
+}
+
+/* Pushes an HTTP error 503 with a Retry-After. */
+static int raise_refused(lua_State *L, const struct peri_trip *trip)
+{
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, 503);
+    lua_setfield(L, -2, "status");
+    lua_pushstring(L, trip->state == PERI_TRIP_FULL ? "Too many requests wait for a thread"
+                                                    : "No thread was free in time");
+    lua_setfield(L, -2, "detail");
+    lua_createtable(L, 1, 0);
+    lua_createtable(L, 2, 0);
+    lua_pushliteral(L, "Retry-After");
+    lua_rawseti(L, -2, 1);
+    lua_pushliteral(L, "1");
+    lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, 1);
+    lua_setfield(L, -2, "headers");
+    luaL_setmetatable(L, "perigee.HttpError");
+    return lua_error(L);
+}
+
+static int trip_finish(lua_State *L, struct peri_op *base)
+{
+    struct peri_trip_op *op = peri_container_of(base, struct peri_trip_op, op);
+    struct peri_trip *trip = op->trip;
+    struct peri_mailbox *home = trip->home;
+    op->trip = NULL;
+    if (home->reading != NULL) /* kept until now in case its finish raised */
+        trip_unref(home->reading);
+    home->reading = trip;
+    if (trip->state != PERI_TRIP_DONE)
+        return raise_refused(L, trip);
+    return op->finish(L, trip);
+}
+
+int peri_trip_await(lua_State *L, struct peri_trip *trip,
+                    int (*finish)(lua_State *L, struct peri_trip *trip))
+{
+    struct peri_vm *vm = peri_vm_of(L);
+    struct peri_trip_op *op = peri_op_new(L, sizeof(*op));
+    op->op.finish = trip_finish;
+    op->op.cancel = trip_cancel;
+    op->trip = trip;
+    op->finish = finish;
+    op->timers = vm->timers;
+    op->late.fire = on_late;
+    trip->op = op;
+    trip->home->writing = NULL;
+    atomic_store(&trip->refs, 2);
+    if (give(vm->workers, trip)) {
+        uv_update_time(vm->tasks.loop);
+        peri_timer_start(vm->timers, &op->late, uv_now(vm->tasks.loop) + vm->workers->max_wait_ms);
+    } else if (trip->state != PERI_TRIP_DONE) {
+        arrive(trip);
+    }
+    return peri_op_await(L, &op->op);
+}
+
+/* --- a worker's thread -------------------------------------------------------------------------
+ */
+
+struct peri_trip *peri_worker_trip(struct peri_worker *worker)
+{
+    return worker->trip;
+}
+
+struct peri_hop_site *peri_worker_site(struct peri_worker *worker)
+{
+    return worker->site;
+}
+
+void peri_trip_post(struct peri_worker *worker)
+{
+    struct peri_workers *workers = worker->all;
+    if (worker->trip == NULL)
+        return; /* it has gone already */
+    pthread_mutex_lock(&workers->lock);
+    struct peri_trip *trip = worker->trip;
+    worker->trip = NULL;
+    trip->worker = NULL;
+    pthread_mutex_unlock(&workers->lock);
+    struct peri_mailbox *home = trip->home;
+    pthread_mutex_lock(&home->lock);
+    bool closed = home->closed;
+    if (!closed) {
+        bool first = peri_list_empty(&home->arrived);
+        peri_list_append(&home->arrived, &trip->link);
+        if (first) /* under the lock, for its VM may close behind it */
+            uv_async_send(&home->async);
+    }
+    pthread_mutex_unlock(&home->lock);
+    if (closed)
+        trip_unref_elsewhere(trip);
+}
+
+static void on_trip_ended(struct peri_task *task, void *owner, bool failed)
+{
+    struct peri_trip *trip = owner;
+    struct peri_worker *worker = peri_vm_of(task->L)->worker;
+    if (failed && worker->trip != NULL) {
+        const char *text = lua_tostring(task->L, -1);
+        trip->failed = true;
+        trip->out.len = 0;
+        peri_buf_add_str(&trip->out, text != NULL ? text : "the task failed");
+    }
+    peri_hop_ended(worker->site);
+    peri_trip_post(worker);
+    peri_hop_after(worker->site);
+    worker->task = NULL;
+    worker->ended = true;
+}
+
+/* Somebody wants something. In the worker's thread, outside of Lua or in a hook. */
+static void attend(struct peri_worker *worker)
+{
+    pthread_mutex_lock(&worker->all->lock);
+    const char *reason = worker->cancelled;
+    bool closing = worker->all->closing;
+    bool gone = worker->gone;
+    pthread_mutex_unlock(&worker->all->lock);
+    if (gone) /* the app's stop runs */
+        return;
+    if (closing)
+        peri_tasks_cancel(&worker->vm->tasks, "the server stops");
+    else if (reason != NULL && worker->task != NULL)
+        peri_task_cancel(worker->task, reason);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    attend(async->data);
+}
+
+static void on_overrun(struct peri_tasks *tasks)
+{
+    attend(peri_container_of(tasks, struct peri_vm, tasks)->worker);
+}
+
+static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
+{
+    uv_update_time(&worker->uv);
+    worker->ended = false;
+    worker->task = peri_task_start(&worker->vm->tasks, trip->body, trip, on_trip_ended);
+    if (!worker->ended || worker->vm->tasks.alive > 0) {
+        uv_ref((uv_handle_t *) &worker->wake);
+        attend(worker); /* cancelled before there was a task */
+        while (!worker->ended || worker->vm->tasks.alive > 0)
+            uv_run(&worker->uv, UV_RUN_ONCE);
+        uv_unref((uv_handle_t *) &worker->wake);
+    }
+    worker->task = NULL;
+}
+
+/* Under the lock: the next trip; NULL when the workers close. Sleeps as long as there is none. */
+static struct peri_trip *next_trip(struct peri_worker *worker)
+{
+    struct peri_workers *workers = worker->all;
+    worker->cancelled = NULL;
+    atomic_store(&worker->hurry, workers->closing);
+    if (worker->busy) {
+        worker->busy = false;
+        workers->stats.busy--;
+    }
+    while (worker->trip == NULL && !workers->closing) {
+        struct peri_list *link = peri_list_pop(&workers->urgent);
+        if (link == NULL)
+            link = peri_list_pop(&workers->queue);
+        if (link != NULL) {
+            workers->stats.depth--;
+            hand_over(workers, worker, peri_container_of(link, struct peri_trip, link));
+            break;
+        }
+        worker->idle_below = workers->idle;
+        workers->idle = worker;
+        /* What its VM keeps open, such as a connection to a database, is looked after meanwhile. */
+        worker->in_loop = uv_loop_alive(&worker->uv);
+        while (worker->trip == NULL && !workers->closing) {
+            if (worker->in_loop) {
+                pthread_mutex_unlock(&workers->lock);
+                uv_ref((uv_handle_t *) &worker->wake);
+                uv_run(&worker->uv, UV_RUN_ONCE);
+                uv_unref((uv_handle_t *) &worker->wake);
+                pthread_mutex_lock(&workers->lock);
+            } else {
+                pthread_cond_wait(&worker->ready, &workers->lock);
+            }
+        }
+    }
+    return worker->trip;
+}
+
+static void run_trips(struct peri_worker *worker)
+{
+    struct peri_workers *workers = worker->all;
+    struct peri_trip *trip = NULL;
+    pthread_mutex_lock(&workers->lock);
+    while ((trip = next_trip(worker)) != NULL) {
+        pthread_mutex_unlock(&workers->lock);
+        run_trip(worker, trip);
+        pthread_mutex_lock(&workers->lock);
+    }
+    pthread_mutex_unlock(&workers->lock);
+}
+
+/* Loads the app and runs its start. Returns 0 or a UV_E* code. */
+static int load(struct peri_worker *worker, struct peri_buf *error)
+{
+    struct peri_workers *workers = worker->all;
+    struct peri_vm *vm = worker->vm;
+    int rc = peri_vm_open(vm, &worker->uv, &worker->timers);
+    if (rc != 0) {
+        peri_buf_addf(error, "cannot start worker %u: %s", worker->index, uv_strerror(rc));
+        return rc;
+    }
+    vm->worker = worker;
+    vm->tasks.overrun = on_overrun;
+    vm->silent = true;
+    vm->load_until = workers->load_until;
+    rc = peri_vm_load(vm, workers->config, error);
+    if (rc != 0)
+        return rc;
+    if (!peri_workers_agree(workers->first, vm, error))
+        return UV_EINVAL;
+    worker->site = peri_hop_site_new(vm, workers->config);
+    if (vm->app.start != LUA_NOREF &&
+        peri_vm_call(vm, vm->app.start, workers->config->load_timeout_ms, NULL, error) != 0)
+        return UV_EINVAL;
+    return 0;
+}
+
+static void unload(struct peri_worker *worker, bool loaded)
+{
+    struct peri_vm *vm = worker->vm;
+    struct peri_buf error = {0};
+    if (loaded && vm->app.stop != LUA_NOREF &&
+        peri_vm_call(vm, vm->app.stop, CLEANUP_MS, NULL, &error) != 0)
+        peri_log_error("the app did not stop cleanly: %.*s", (int) error.len, error.data);
+    peri_buf_deinit(&error);
+    peri_hop_site_free(worker->site);
+    peri_vm_close(vm);
+    peri_timers_close(&worker->timers);
+    uv_close((uv_handle_t *) &worker->wake, NULL);
+    uv_run(&worker->uv, UV_RUN_DEFAULT);
+    if (uv_loop_close(&worker->uv) != 0)
+        peri_log_error("worker %u ended with an open handle: please report this", worker->index);
+}
+
+static void workers_unref(struct peri_workers *workers)
+{
+    if (atomic_fetch_sub(&workers->refs, 1) > 1)
+        return;
+    for (unsigned i = 0; i < workers->count; i++) {
+        if (workers->all[i].vm != NULL)
+            pthread_cond_destroy(&workers->all[i].ready);
+        free(workers->all[i].vm);
+    }
+    pthread_mutex_destroy(&workers->lock);
+    pthread_cond_destroy(&workers->news);
+    free(workers->all);
+    free(workers);
+}
+
+static void count_threads(int more)
+{
+    pthread_mutex_lock(&threads.lock);
+    threads.count += (unsigned) more;
+    if (threads.count == 0)
+        pthread_cond_broadcast(&threads.ended);
+    pthread_mutex_unlock(&threads.lock);
+}
+
+/* What computes on a worker holds up nobody: it is interrupted only when nobody waits for it. */
+static _Thread_local struct peri_worker *this_worker;
+
+/* In a signal handler, every few milliseconds of a long slice. */
+static void on_long_slice(void *runner)
+{
+    if (atomic_load_explicit(&this_worker->hurry, memory_order_relaxed))
+        peri_slice_overran(runner);
+}
+
+static void *worker_main(void *arg)
+{
+    struct peri_worker *worker = arg;
+    struct peri_workers *workers = worker->all;
+    struct peri_buf error = {0};
+    this_worker = worker;
+    int rc = load(worker, &error);
+
+    pthread_mutex_lock(&workers->lock);
+    workers->loaded++;
+    if (rc != 0 && workers->status == 0) {
+        workers->status = rc;
+        peri_buf_add(workers->error, error.data, error.len);
+    }
+    pthread_cond_signal(&workers->news);
+    pthread_mutex_unlock(&workers->lock);
+    peri_buf_deinit(&error);
+    if (rc == 0 && peri_watchdog_open(on_long_slice) != 0)
+        peri_log_error("worker %u: functions that compute cannot be interrupted", worker->index);
+    if (rc == 0)
+        run_trips(worker);
+
+    pthread_mutex_lock(&workers->lock);
+    worker->gone = true;
+    atomic_store(&worker->hurry, false);
+    pthread_mutex_unlock(&workers->lock);
+    unload(worker, rc == 0);
+    peri_watchdog_close();
+    workers_unref(workers);
+    count_threads(-1);
+    return NULL;
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+bool peri_workers_agree(const struct peri_vm *first, const struct peri_vm *other,
+                        struct peri_buf *error)
+{
+    const struct peri_app *a = &first->app;
+    const struct peri_app *b = &other->app;
+    size_t count = a->threaded_count > b->threaded_count ? a->threaded_count : b->threaded_count;
+    for (size_t i = 0; i < count; i++) {
+        const char *here = i < a->threaded_count ? a->threaded[i] : "nothing";
+        const char *there = i < b->threaded_count ? b->threaded[i] : "nothing";
+        if (strcmp(here, there) == 0)
+            continue;
+        peri_buf_addf(
+            error,
+            "the app does not load the same way in every thread: threaded function %zu is "
+            "%s in one and %s in another; perigee.threaded() must be called in the same "
+            "order whenever the app loads",
+            i + 1, here, there);
+        return false;
+    }
+    return true;
+}
+
+static int start(struct peri_workers *workers, unsigned index)
+{
+    struct peri_worker *worker = &workers->all[index];
+    *worker = (struct peri_worker){.all = workers, .index = index};
+    worker->vm = allocate(sizeof(*worker->vm));
+    pthread_cond_init(&worker->ready, NULL);
+    int rc = uv_loop_init(&worker->uv);
+    if (rc != 0)
+        return rc;
+    peri_timers_open(&worker->timers, &worker->uv);
+    uv_async_init(&worker->uv, &worker->wake, on_wake);
+    uv_unref((uv_handle_t *) &worker->wake);
+    worker->wake.data = worker;
+    pthread_t thread;
+    atomic_fetch_add(&workers->refs, 1);
+    count_threads(1);
+    rc = -pthread_create(&thread, NULL, worker_main, worker);
+    if (rc == 0) {
+        pthread_detach(thread);
+        workers->started++;
+        return 0;
+    }
+    atomic_fetch_sub(&workers->refs, 1);
+    count_threads(-1);
+    peri_timers_close(&worker->timers);
+    uv_close((uv_handle_t *) &worker->wake, NULL);
+    uv_run(&worker->uv, UV_RUN_DEFAULT);
+    uv_loop_close(&worker->uv);
+    return rc;
+}
+
+int peri_workers_open(struct peri_workers **opened, const struct peri_config *config,
+                      const struct peri_vm *first, const atomic_ullong *load_until,
+                      struct peri_buf *error)
+{
+    *opened = NULL;
+    if (first->app.threaded_count == 0)
+        return 0;
+    struct peri_workers *workers = allocate(sizeof(*workers));
+    workers->config = config;
+    workers->first = first;
+    workers->error = error;
+    workers->load_until = load_until;
+    atomic_init(&workers->refs, 1);
+    workers->count = (unsigned) config->threads;
+    workers->max_depth = first->app.limits.max_queued;
+    workers->max_wait_ms = first->app.limits.queue_timeout_ms;
+    workers->stats.threads = workers->count;
+    workers->all = allocate(workers->count * sizeof(*workers->all));
+    pthread_mutex_init(&workers->lock, NULL);
+    pthread_cond_init(&workers->news, NULL);
+    peri_list_init(&workers->queue);
+    peri_list_init(&workers->urgent);
+    int rc = 0;
+    for (unsigned i = 0; i < workers->count && rc == 0; i++)
+        rc = start(workers, i);
+    if (rc != 0)
+        peri_buf_addf(error, "cannot start a worker thread: %s", uv_strerror(rc));
+
+    pthread_mutex_lock(&workers->lock);
+    while (workers->loaded < workers->started)
+        pthread_cond_wait(&workers->news, &workers->lock);
+    pthread_mutex_unlock(&workers->lock);
+    workers->error = NULL;
+    workers->first = NULL;
+    if (rc == 0)
+        rc = workers->status;
+    if (rc != 0)
+        peri_workers_release(workers);
+    else
+        *opened = workers;
+    return rc;
+}
+
+void peri_workers_release(struct peri_workers *workers)
+{
+    if (workers == NULL)
+        return;
+    pthread_mutex_lock(&workers->lock);
+    workers->closing = true;
+    workers->idle = NULL;
+    for (unsigned i = 0; i < workers->started; i++) {
+        struct peri_worker *worker = &workers->all[i];
+        tell(worker, "its version of the app has ended");
+        pthread_cond_signal(&worker->ready);
+    }
+    pthread_mutex_unlock(&workers->lock);
+    workers_unref(workers);
+}
+
+bool peri_workers_wait(uint64_t timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += (time_t) (timeout_ms / 1000);
+    until.tv_nsec += (long) (timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    int rc = 0;
+    pthread_mutex_lock(&threads.lock);
+    while (threads.count > 0 && rc == 0)
+        rc = pthread_cond_timedwait(&threads.ended, &threads.lock, &until);
+    bool ended = threads.count == 0;
+    pthread_mutex_unlock(&threads.lock);
+    return ended;
+}
+
+struct peri_workers_stats peri_workers_stats(struct peri_workers *workers)
+{
+    struct peri_workers_stats stats = {0};
+    if (workers == NULL)
+        return stats;
+    pthread_mutex_lock(&workers->lock);
+    stats = workers->stats;
+    pthread_mutex_unlock(&workers->lock);
+    return stats;
+}

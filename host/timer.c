@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static void put(struct peri_timers *timers, uint32_t index, struct peri_timer *timer)
 {
@@ -86,11 +87,29 @@ void peri_timers_close(struct peri_timers *timers)
     timers->cap = 0;
 }
 
+static double wall_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+}
+
+double peri_timers_precise(const struct peri_timers *timers)
+{
+    return timers->frozen ? (double) timers->now : (double) uv_hrtime() / 1e6;
+}
+
+double peri_timers_wall(const struct peri_timers *timers)
+{
+    return timers->frozen ? timers->epoch_s + (double) timers->now / 1e3 : wall_clock();
+}
+
 void peri_timers_freeze(struct peri_timers *timers)
 {
     if (timers->frozen)
         return;
     timers->now = uv_now(timers->clock.loop);
+    timers->epoch_s = wall_clock() - (double) timers->now / 1e3;
     timers->frozen = true;
     arm(timers);
 }

@@ -25,7 +25,8 @@ struct peri_timers {
     uint32_t cap;
     bool firing;
     bool frozen;
-    uint64_t now; /* while frozen: the time that stands still */
+    uint64_t now;   /* while frozen: the time that stands still */
+    double epoch_s; /* while frozen: seconds since 1970 at time 0 */
 };
 
 void peri_timers_open(struct peri_timers *timers, uv_loop_t *loop);
@@ -45,7 +46,10 @@ void peri_timers_thaw(struct peri_timers *timers);
  * Without one moves it to `until` and returns false. */
 bool peri_timers_advance(struct peri_timers *timers, uint64_t until);
 
-/* The time as these timers see it. */
+/* The time as these timers see it: on uv_now()'s clock, in milliseconds with their fraction, and in
+ * seconds since 1970. */
+double peri_timers_precise(const struct peri_timers *timers);
+double peri_timers_wall(const struct peri_timers *timers);
 static inline uint64_t peri_timers_now(const struct peri_timers *timers)
 {
     return timers->frozen ? timers->now : uv_now(timers->clock.loop);

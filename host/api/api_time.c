@@ -5,7 +5,6 @@
 
 #include <lauxlib.h>
 #include <math.h>
-#include <time.h>
 
 struct sleep_op {
     struct peri_op op;
@@ -35,25 +34,33 @@ static int time_sleep(lua_State *L)
     sleep->op.cancel = sleep_cancel;
     sleep->timer.fire = on_awake;
     sleep->timers = vm->timers;
-    /* From the clock itself: the loop's is older, and cut to milliseconds, and would wake early. */
-    double due = ms == 0 ? 0 : ceil((double) uv_hrtime() / 1e6 + ms);
+    /* From the clock itself: the loop's is older, and cut to milliseconds, and would wake early. A
+     * frozen one is exact. */
+    double now = vm->timers->frozen ? (double) uv_now(vm->tasks.loop) : (double) uv_hrtime() / 1e6;
+    double due = ms == 0 ? 0 : ceil(now + ms);
     peri_timer_start(vm->timers, &sleep->timer, (uint64_t) due);
     return peri_op_await(L, &sleep->op);
+}
+
+/* The clocks that a test may freeze; a VM that loads has none, and nothing freezes. */
+static const struct peri_timers *timers_of(lua_State *L)
+{
+    static const struct peri_timers running;
+    const struct peri_timers *timers = peri_vm_of(L)->timers;
+    return timers != NULL ? timers : &running;
 }
 
 /* now(): seconds since 1970 */
 static int time_now(lua_State *L)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    lua_pushnumber(L, (lua_Number) now.tv_sec + (lua_Number) now.tv_nsec / 1e9);
+    lua_pushnumber(L, peri_timers_wall(timers_of(L)));
     return 1;
 }
 
 /* monotonic(): milliseconds */
 static int time_monotonic(lua_State *L)
 {
-    lua_pushnumber(L, (lua_Number) uv_hrtime() / 1e6);
+    lua_pushnumber(L, peri_timers_precise(timers_of(L)));
     return 1;
 }
 

@@ -201,6 +201,7 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->router = peri_router_new();
     read_limits(L, app, config);
     app->title = text_field(L, "title");
+    app->docs = text_field(L, "docs");
     app->errors = error_style(L);
     app->fallback = function_field(L, "fallback");
     app->start = function_field(L, "start");
@@ -292,6 +293,7 @@ void peri_app_deinit(struct peri_app *app)
     free(app->threaded);
     free(app->operations);
     free(app->title);
+    free(app->docs);
     peri_router_free(app->router);
     *app = (struct peri_app){0};
 }

@@ -57,6 +57,7 @@ struct peri_app {
     char *title;
     char **threaded; /* what tells its threaded functions, in the order they were made */
     size_t threaded_count;
+    char *docs; /* path of the documentation's page; NULL: there is none */
 };
 
 /* Reads the table on top of the stack, as common to entry.load(): raises when it is not as agreed

@@ -124,6 +124,63 @@ static bool is_flag(const char *flag)
     return false;
 }
 
+/* The name of a flag or limit, with underscores; NULL behind the last one. */
+static const char *option_name(size_t i)
+{
+    if (i < PLAIN_FLAGS)
+        return plain_flags[i];
+    i -= PLAIN_FLAGS;
+    return i < peri_limit_option_count ? peri_limit_options[i].name : NULL;
+}
+
+/* Letters to insert, delete or replace until one is the other; dashes and underscores are one. */
+static size_t distance(const char *flag, const char *name)
+{
+    size_t row[64];
+    size_t width = strlen(name);
+    if (width >= sizeof(row) / sizeof(*row))
+        return SIZE_MAX;
+    for (size_t j = 0; j <= width; j++)
+        row[j] = j;
+    for (size_t i = 0; flag[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < width; j++) {
+            bool same = flag[i] == (name[j] == '_' ? '-' : name[j]);
+            size_t least = diagonal + !same;
+            least = row[j] + 1 < least ? row[j] + 1 : least;
+            least = row[j + 1] + 1 < least ? row[j + 1] + 1 : least;
+            diagonal = row[j + 1];
+            row[j + 1] = least;
+        }
+    }
+    return row[width];
+}
+
+/* Says that there is no such flag, and which one it resembles. Returns -1. */
+static int unknown_flag(const char *flag, char *error, size_t error_size)
+{
+    const char *best = NULL;
+    size_t least = SIZE_MAX;
+    const char *name = NULL;
+    for (size_t i = 0; (name = option_name(i)) != NULL; i++) {
+        size_t apart = distance(flag, name);
+        size_t most = strlen(name) / 3 > 2 ? strlen(name) / 3 : 2;
+        if (apart < least && apart <= most) {
+            least = apart;
+            best = name;
+        }
+    }
+    char hint[96] = "perigee run --help lists them";
+    if (best != NULL) {
+        snprintf(hint, sizeof(hint), "did you mean --%s?", best);
+        for (char *c = hint; *c != '\0'; c++)
+            *c = *c == '_' ? '-' : *c;
+    }
+    snprintf(error, error_size, "unknown option --%s (%s)", flag, hint);
+    return -1;
+}
+
 static int parse_limit(struct peri_config *config, const char *flag, const char *text, char *error,
                        size_t error_size)
 {
@@ -140,8 +197,7 @@ static int parse_limit(struct peri_config *config, const char *flag, const char 
         config->limits_given |= 1U << i;
         return 0;
     }
-    snprintf(error, error_size, "unknown option --%s (perigee run --help lists them)", flag);
-    return -1;
+    return unknown_flag(flag, error, error_size);
 }
 
 static int parse_switch(bool *on, const char *flag, const char *text, char *error,

@@ -114,14 +114,18 @@ static void on_signal(uv_signal_t *signal, int number)
 
 static void banner(const struct peri_server *server, const struct peri_app *app)
 {
-    struct peri_buf names = {0};
+    struct peri_buf text = {0};
+    peri_buf_addf(&text, "%s on ", app->title != NULL ? app->title : "an app");
     for (unsigned i = 0; i < server->sockets->count; i++)
-        peri_buf_addf(&names, "%s%s", i > 0 ? ", " : "", server->sockets->list[i].name);
-    peri_log_info("%s on %.*s (version " PERIGEE_VERSION ", %u loop%s, %zu operation%s)",
-                  app->title != NULL ? app->title : "an app", (int) names.len, names.data,
+        peri_buf_addf(&text, "%s%s", i > 0 ? ", " : "", server->sockets->list[i].name);
+    peri_buf_addf(&text, " (version " PERIGEE_VERSION ", %u loop%s, %zu operation%s",
                   server->loop_count, server->loop_count == 1 ? "" : "s", app->operation_count,
                   app->operation_count == 1 ? "" : "s");
-    peri_buf_deinit(&names);
+    const char *url = server->sockets->count > 0 ? server->sockets->list[0].name : "";
+    if (app->docs != NULL && strncmp(url, "http", 4) == 0)
+        peri_buf_addf(&text, ", docs at %s%s", url, app->docs);
+    peri_log_info("%.*s)", (int) text.len, text.data);
+    peri_buf_deinit(&text);
 }
 
 static void on_load_ended(struct peri_reload *reload, int code, const char *error)

@@ -501,7 +501,7 @@ end
 
 --- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
 ---@param root_path? string what a proxy strips from the front of paths; goes before the option
----@return table built title, limits, operations, fallback, openapi, start, stop
+---@return table built title, limits, operations, fallback, docs, openapi, start, stop
 function App:build(root_path)
   self.config.root_path = root_path or self.config.root_path
   local operations, singletons = {}, dependency.singletons()
@@ -514,6 +514,7 @@ function App:build(root_path)
     limits = self.config.limits,
     operations = operations,
     fallback = make_fallback(self),
+    docs = docs.page_path(self.config),
     openapi = function()
       return ordered.encode(make_document(self))
     end,

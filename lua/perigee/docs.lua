@@ -286,22 +286,31 @@ local function page(text)
   end
 end
 
+local function url_of(config, option, default)
+  local url = config[option]
+  if url == nil then
+    return default
+  end
+  return url ~= "" and url or false -- switched off, perhaps from the environment
+end
+
+--- Where a person looks first: the path of Swagger UI, or of ReDoc. Nil when both are switched off.
+---@param config table
+---@return string?
+function M.page_path(config)
+  local path = url_of(config, "openapi_url", "/openapi.json")
+    and (url_of(config, "docs_url", "/docs") or url_of(config, "redoc_url", "/redoc"))
+  return path or nil
+end
+
 --- The routes that an app's documentation needs.
 ---@param config table what the app was made with
 ---@param prefix string where the app is mounted
 ---@param document fun(): string the document's JSON text, made when first asked for
 ---@return { path: string, handler: perigee.Handler }[]
 function M.routes(config, prefix, document)
-  local function url_of(option, default)
-    local url = config[option]
-    if url == nil then
-      return default
-    end
-    return url ~= "" and url or false -- switched off, perhaps from the environment
-  end
-
   local routes = {}
-  local openapi_url = url_of("openapi_url", "/openapi.json")
+  local openapi_url = url_of(config, "openapi_url", "/openapi.json")
   if not openapi_url then
     return routes
   end
@@ -310,10 +319,10 @@ function M.routes(config, prefix, document)
   end
   add(openapi_url, serve_document(document))
 
-  local docs_url = url_of("docs_url", "/docs")
-  local redoc_url = url_of("redoc_url", "/redoc")
+  local docs_url = url_of(config, "docs_url", "/docs")
+  local redoc_url = url_of(config, "redoc_url", "/redoc")
   local redirect_url = docs_url
-    and url_of("swagger_ui_oauth2_redirect_url", docs_url .. "/oauth2-redirect")
+    and url_of(config, "swagger_ui_oauth2_redirect_url", docs_url .. "/oauth2-redirect")
   local outside = (config.root_path or "") .. prefix
   local urls = {
     openapi = outside .. openapi_url,

@@ -126,11 +126,12 @@ static void every_limit_is_a_flag_with_bounds(void **state)
 static void flags_are_written_with_dashes_and_in_full(void **state)
 {
     (void) state;
-    refuses("unknown option --max_body_bytes (perigee run --help lists them)", "app",
+    refuses("unknown option --max_body_bytes (did you mean --max-body-bytes?)", "app",
             "--max_body_bytes", "1");
     refuses("unknown option --max-body (perigee run --help lists them)", "app", "--max-body", "1");
-    refuses("unknown option --max-body-bytess (perigee run --help lists them)", "app",
+    refuses("unknown option --max-body-bytess (did you mean --max-body-bytes?)", "app",
             "--max-body-bytess=1");
+    refuses("unknown option --prot (did you mean --port?)", "app", "--prot", "1");
     refuses("unknown option -- (perigee run --help lists them)", "app", "--", "1");
     refuses("unknown option --nonsense (perigee run --help lists them)", "app", "--nonsense");
     char flag[300];
@@ -183,6 +184,9 @@ static void a_long_mistake_is_cut_not_overrun(void **state)
     char *argv[] = {(char *) "app", (char *) "--log", (char *) "a-very-long-name-of-a-format"};
     assert_int_equal(peri_config_parse(&config, 3, argv, small, sizeof(small)), -1);
     assert_string_equal(small, "--log takes text, j");
+    argv[1] = (char *) "--prot";
+    assert_int_equal(peri_config_parse(&config, 3, argv, small, sizeof(small)), -1);
+    assert_string_equal(small, "unknown option --pr");
 }
 
 int main(void)

@@ -42,6 +42,8 @@ end)
 
 local item_id = t.integer({ ge = 1, description = "The number the store gave to the item." })
 local not_found = { [404] = { model = Problem, description = "There is no such item" } }
+local no_key = { model = Problem, description = "No key" }
+local not_writable = { [401] = no_key, [404] = not_found[404] }
 
 local router = perigee.router({ prefix = "/items", tags = { "items" } })
 
@@ -81,7 +83,7 @@ router:post("/", {
   response = StoredItem,
   status = 201,
   deps = { api_key },
-  responses = { [401] = { model = Problem, description = "No key" } },
+  responses = { [401] = no_key },
 }, function(req)
   last_id = last_id + 1
   local item = req.body
@@ -110,7 +112,7 @@ router:patch("/{item_id}", {
   body = Item:partial("ItemUpdate"),
   response = StoredItem,
   deps = { api_key },
-  responses = not_found,
+  responses = not_writable,
 }, function(req)
   local item = find(req.params.item_id)
   for field in pairs(req.body:fields_set()) do
@@ -126,7 +128,7 @@ router:delete("/{item_id}", {
   params = { item_id = item_id },
   status = 204,
   deps = { api_key },
-  responses = not_found,
+  responses = not_writable,
 }, function(req)
   find(req.params.item_id)
   items[req.params.item_id] = nil

@@ -12,7 +12,7 @@ local M = {}
 -- In the order of the help. Those that the host runs are described here, the others where they are done.
 -- stylua: ignore
 local ORDER = {
-  "run", "test", "routes", "openapi", "help", "version",
+  "new", "run", "test", "check", "routes", "openapi", "completion", "man", "help", "version",
 }
 
 local OF_HOST = {

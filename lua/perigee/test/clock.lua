@@ -29,7 +29,7 @@ end
 --- Moves it: everything due on the way happens in its order, and what follows from that.
 ---@async
 ---@param ms integer
-function Clock:advance(ms)
+function Clock:advance(ms) -- luacheck: ignore self
   if math.type(ms) ~= "integer" or ms < 0 then
     error("clock:advance: milliseconds, 0 or more, are needed", 2)
   end

@@ -165,7 +165,8 @@ static int unknown_flag(const char *flag, char *error, size_t error_size)
     const char *name = NULL;
     for (size_t i = 0; (name = option_name(i)) != NULL; i++) {
         size_t apart = distance(flag, name);
-        size_t most = strlen(name) / 3 > 2 ? strlen(name) / 3 : 2;
+        size_t len = strlen(name);
+        size_t most = len >= 9 ? len / 3 : len >= 4 ? 2 : 1; /* a swap of two letters counts two */
         if (apart < least && apart <= most) {
             least = apart;
             best = name;

@@ -71,6 +71,7 @@ static void spread(struct peri_scope *top, const char *cause, bool force)
     struct peri_scope *scope = top;
     while ((scope = next_in(top, scope, inside)) != NULL) {
         inside = enters(scope) || force;
+        scope->shield &= !force;
         if (inside)
             meet(scope, cause);
     }

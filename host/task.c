@@ -529,6 +529,7 @@ void peri_task_leave(struct peri_scope *scope)
         if (task->scope->seen == NULL) {
             end_grace(task);
             task->told = task->overstayed = 0;
+            task->killed = false; /* that was the end of the scope, not of what is around it */
         }
     }
     scope->task = NULL;
@@ -599,7 +600,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
     task->op = NULL;
     if (L != task->L)
         release_anchor(L, task);
-    if (op->interrupted || task->killed)
+    if (op->interrupted || (task->killed && !op->deaf))
         return peri_task_raise_cancelled(L, task);
     return op->finish != NULL ? op->finish(L, op) : 0;
 }

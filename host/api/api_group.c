@@ -288,12 +288,13 @@ static int group_finish(lua_State *L, struct peri_op *op)
         lua_pop(L, 1);
     group->end = NULL;
     group->over = true;
+    bool shield = group->scope.shield;
     peri_task_leave(&group->scope);
     if (group->failures > 0)
         return raise_failures(L, group);
     if (group->broken)
         return luaL_error(L, "not enough memory");
-    if (group->interrupted && peri_task_cancelled(task) != NULL)
+    if (group->interrupted && !shield && peri_task_cancelled(task) != NULL)
         return peri_task_raise_cancelled(L, task);
     return lua_gettop(L) - AT_KEEP;
 }

@@ -7,6 +7,7 @@
 
 #include <lauxlib.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char SCOPE_TYPE[] = "perigee.Scope";
@@ -42,21 +43,22 @@ static int scope_close(lua_State *L)
 
 static void push_timeout(lua_State *L, const struct peri_timed_scope *timed)
 {
-    peri_push_error(L, UV_ETIMEDOUT);
-    lua_pushfstring(L, "it took longer than %d ms", (int) timed->ms);
-    lua_setfield(L, -2, "message");
+    char text[64];
+    snprintf(text, sizeof(text), "it took longer than %llu ms", (unsigned long long) timed->ms);
+    peri_push_error_text(L, "ETIMEDOUT", text);
 }
 
 static int scoped_end(lua_State *L, int status, lua_KContext unwinding)
 {
     struct peri_timed_scope *timed = lua_touserdata(L, AT_SCOPE);
-    const char *cause = timed->scope.cause;
-    struct peri_task *task = peri_task_current(L);
+    /* The end of its own time ends here, unless what is around it is to end, too. */
+    struct peri_scope *outer = timed->scope.parent;
+    bool late = timed->scope.cause != NULL && (timed->scope.shield || outer->seen == NULL);
     leave(timed);
     peri_protect_end(L, unwinding != 0);
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - AT_KEEP;
-    if (cause == NULL || !peri_is_cancelled(L, -1) || peri_task_cancelled(task) != NULL)
+    if (!late || !peri_is_cancelled(L, -1))
         return lua_error(L);
     push_timeout(L, timed);
     return lua_tointeger(L, lua_upvalueindex(1)) == TIMEOUT ? lua_error(L) : 2;
@@ -141,6 +143,12 @@ static int task_check(lua_State *L)
     return 0;
 }
 
+/* closed(): nil and the error of a channel that is closed. */
+static int task_closed(lua_State *L)
+{
+    return peri_push_error_text(L, "ECLOSED", "the channel is closed");
+}
+
 static int locals_index(lua_State *L)
 {
     struct peri_task *task = peri_task_current(L);
@@ -212,13 +220,10 @@ static int task_alive(lua_State *L)
 }
 
 static const luaL_Reg task_functions[] = {
-    {"alive", task_alive},
-    {"cancelled", task_cancelled},
-    {"check", task_check},
-    {"current", task_current},
-    {"resumes", task_resumes},
-    {"unwinds", task_unwinds},
-    {NULL, NULL},
+    {"alive", task_alive},     {"cancelled", task_cancelled},
+    {"check", task_check},     {"closed", task_closed},
+    {"current", task_current}, {"resumes", task_resumes},
+    {"unwinds", task_unwinds}, {NULL, NULL},
 };
 
 int peri_open_task(lua_State *L)

@@ -55,6 +55,7 @@ local LAZY = {
   lines = "streams",
   net = true,
   process = true,
+  task = true,
   time = true,
 }
 

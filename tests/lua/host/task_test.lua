@@ -1,0 +1,877 @@
+--- Groups, timeouts, shields and what cancellation reaches. Each test ends with no task but its own.
+
+local host = require("perigee.host")
+local perigee = require("perigee")
+local task = require("perigee.task")
+
+local FOREVER = 86400000
+local sleep = perigee.sleep
+
+local function forever()
+  sleep(FOREVER)
+end
+
+local function closing(fn)
+  return setmetatable({}, { __close = fn })
+end
+
+-- A test that leaves nothing behind.
+local function leaves_nothing(sentence, fn)
+  test(sentence, function(t)
+    local alive = host.task.alive()
+    fn(t)
+    t:eq(host.task.alive(), alive)
+    t:eq(task.cancelled(), false)
+  end)
+end
+
+local function fails(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert(not ok, "expected an error")
+  return err
+end
+
+-- --- groups --------------------------------------------------------------------------------------
+
+leaves_nothing("a group returns what its body returned, when all tasks have ended", function(t)
+  local trace = {}
+  local function step(name, ms)
+    sleep(ms)
+    trace[#trace + 1] = name
+  end
+  local a, b, c = task.group(function(g, x)
+    g:spawn(step, "slow", 5)
+    g:spawn(step, "quick", 1)
+    trace[#trace + 1] = "body"
+    return x, nil, 3
+  end, 1)
+  t:eq({ a, b, c }, { 1, nil, 3 })
+  t:eq(trace, { "body", "quick", "slow" })
+  t:eq(select("#", task.group(function() end)), 0)
+end)
+
+leaves_nothing("a task runs at once until its first wait, and join gives its results", function(t)
+  task.group(function(g)
+    local started = false
+    local function f(...)
+      started = true
+      sleep(0)
+      return ...
+    end
+    local many = g:spawn(f, 1, nil, "x", nil)
+    t:eq(started, true)
+    t:eq(many:status(), "running")
+    local one, none = g:spawn(f, "one"), g:spawn(f)
+    t:eq(select("#", many:join()), 4)
+    t:eq({ many:join() }, { 1, nil, "x" })
+    t:eq({ one:join() }, { "one" })
+    t:eq(select("#", none:join()), 0)
+    t:eq(none:status(), "returned")
+    t:eq(g:spawn(function()
+      return 7
+    end):join(), 7)
+  end)
+end)
+
+leaves_nothing("several tasks may wait for the same one", function(t)
+  local seen = {}
+  task.group(function(g)
+    local gate = task.event()
+    local shared = g:spawn(function()
+      gate:wait()
+      return "done"
+    end)
+    for i = 1, 3 do
+      g:spawn(function()
+        seen[i] = shared:join()
+      end)
+    end
+    local impatient = g:spawn(function()
+      shared:join()
+    end)
+    impatient:cancel()
+    impatient:join()
+    t:eq(impatient:status(), "cancelled")
+    gate:set()
+  end)
+  t:eq(seen, { "done", "done", "done" })
+end)
+
+leaves_nothing("a cancelled task raises where it waits; its group goes on", function(t)
+  task.group(function(g)
+    local sleeper = g:spawn(sleep, FOREVER)
+    sleeper:cancel()
+    sleeper:cancel()
+    local result, err = sleeper:join()
+    t:eq(result, nil)
+    t:eq(err.code, "ECANCELED")
+    t:eq(sleeper:status(), "cancelled")
+    sleep(0)
+    sleeper:cancel() -- it has ended: nothing happens
+  end)
+end)
+
+leaves_nothing("the first error cancels the siblings and the body, and is raised as it is", function(t)
+  local boom = setmetatable({}, {
+    __tostring = function()
+      return "boom"
+    end,
+  })
+  local closed = {}
+  local err = fails(task.group, function(g)
+    for i = 1, 3 do
+      g:spawn(function()
+        local _ <close> = closing(function()
+          sleep(1) -- cleaning up may wait
+          closed[#closed + 1] = i
+        end)
+        forever()
+      end)
+    end
+    g:spawn(function()
+      sleep(1)
+      error(boom)
+    end)
+    forever()
+  end)
+  t:eq(err == boom, true)
+  t:eq(#closed, 3)
+end)
+
+leaves_nothing("an error of the body cancels the tasks", function(t)
+  local ended
+  local err = fails(task.group, function(g)
+    g:spawn(function()
+      local _ <close> = closing(function(_, why)
+        ended = why.reason
+      end)
+      forever()
+    end)
+    error("body", 0)
+  end)
+  t:eq(err, "body")
+  t:eq(ended, "the body of its group failed")
+end)
+
+leaves_nothing("errors of several tasks arrive together", function(t)
+  local err = fails(task.group, function(g)
+    g:spawn(function()
+      pcall(forever)
+      error("second", 0)
+    end)
+    g:spawn(function()
+      pcall(forever)
+      error({ code = "THIRD" })
+    end)
+    sleep(1)
+    error("first", 0)
+  end)
+  t:eq(task.is_failures(err), true)
+  t:eq(err.code, "EGROUP")
+  t:eq(#err.errors, 3)
+  t:eq({ err.errors[1], err.errors[2], err.errors[3].code }, { "first", "second", "THIRD" })
+  t:eq(tostring(err):match("^3 tasks failed\n  1%. first\n  2%. second\n  3%. table") ~= nil, true)
+end)
+
+leaves_nothing("an HTTP error of one task is one", function(t)
+  local err = fails(task.group, function(g)
+    g:spawn(function()
+      sleep(0)
+      error(perigee.http_error(404, "Item not found"))
+    end)
+    forever()
+  end)
+  t:eq({ err.status, err.detail }, { 404, "Item not found" })
+end)
+
+leaves_nothing("groups in groups end from the inside out", function(t)
+  local trace = {}
+  local function note(name)
+    return closing(function()
+      sleep(0)
+      trace[#trace + 1] = name
+    end)
+  end
+  local err = fails(task.group, function(outer)
+    outer:spawn(function()
+      local _ <close> = note("task")
+      task.group(function(inner)
+        inner:spawn(function()
+          local _ <close> = note("grandchild")
+          forever()
+        end)
+        local _ <close> = note("inner body")
+        forever()
+      end)
+    end)
+    outer:spawn(error, "x", 0)
+  end)
+  t:eq(err, "x")
+  t:eq({ #trace, trace[3] }, { 3, "task" })
+end)
+
+leaves_nothing("a group that is cancelled returns", function(t)
+  t:eq(
+    task.group(function(g)
+      g:spawn(forever)
+      g:cancel()
+      return "body"
+    end),
+    "body"
+  )
+  t:eq(
+    select(
+      "#",
+      task.group(function(g)
+        g:spawn(forever)
+        g:spawn(function()
+          sleep(1)
+          g:cancel()
+        end)
+        forever()
+      end)
+    ),
+    0
+  )
+end)
+
+leaves_nothing("any task may spawn in a group that has not ended", function(t)
+  local ran, kept = 0, nil
+  task.group(function(g)
+    kept = g
+    g:spawn(function()
+      sleep(1)
+      g:spawn(function()
+        sleep(1)
+        ran = ran + 1
+      end)
+      ran = ran + 1
+    end)
+  end)
+  t:eq(ran, 2)
+  t:raises("the group has ended", kept.spawn, kept, forever)
+  kept:cancel()
+end)
+
+leaves_nothing("task.spawn takes the innermost group that is open", function(t)
+  t:raises("task.spawn: no group is open here", task.spawn, forever)
+  local where = {}
+  task.group(function()
+    task.timeout(FOREVER, function()
+      task.spawn(function()
+        where[1] = "child"
+        t:raises("no group is open", task.spawn, forever)
+      end)
+    end)
+  end)
+  t:eq(where, { "child" })
+end)
+
+leaves_nothing("deep trees of tasks neither overflow nor starve", function(t)
+  local deepest = 0
+  local function tree(g, depth)
+    deepest = math.max(deepest, depth)
+    if depth < 2000 then
+      task.group(function(inner)
+        inner:spawn(tree, inner, depth + 1)
+      end)
+    end
+    if depth == 1000 then
+      forever()
+    end
+  end
+  local late, err = task.move_on(300, function()
+    task.group(function(g)
+      g:spawn(tree, g, 1)
+    end)
+  end)
+  t:eq({ late, err.code }, { nil, "ETIMEDOUT" })
+  t:eq(deepest, 2000)
+end)
+
+leaves_nothing("mistakes are told", function(t)
+  t:raises("function expected", task.group)
+  task.group(function(g)
+    t:raises("function expected", g.spawn, g, 1)
+    t:raises("perigee.Group expected", g.spawn, {}, forever)
+    local child = g:spawn(function() end)
+    t:raises("perigee.Task expected", child.join, {})
+    local me
+    me = g:spawn(function()
+      sleep(0)
+      t:raises("a task cannot wait for its own end", me.join, me)
+    end)
+  end)
+  t:raises("cannot wait here", table.sort, { 2, 1 }, function()
+    task.group(function() end)
+  end)
+  t:raises("a function is needed at [2], not a number", task.all, { forever, 1 })
+  t:raises("at least one function", task.race, {})
+  t:raises("milliseconds", task.timeout, -1, forever)
+end)
+
+-- --- cancellation ---------------------------------------------------------------------------------
+
+leaves_nothing("a swallowed cancellation is met again at the next wait", function(t)
+  local met = 0
+  task.group(function(g)
+    local stubborn = g:spawn(function()
+      for _ = 1, 3 do
+        local ok, err = pcall(forever)
+        met = met + ((not ok and err.code == "ECANCELED") and 1 or 0)
+      end
+      t:eq(task.cancelled(), "it was cancelled")
+      return "went its way"
+    end)
+    stubborn:cancel()
+    t:eq(stubborn:join(), "went its way")
+  end)
+  t:eq(met, 3)
+end)
+
+leaves_nothing("xpcall and coroutines end the cleaning up, too", function(t)
+  task.group(function(g)
+    local results = {}
+    local child = g:spawn(function()
+      results[1] = select(2, xpcall(forever, function(err)
+        return err.code
+      end))
+      results[2] = select(2, xpcall(forever, debug.traceback)).code
+      results[3] = select(2, coroutine.resume(coroutine.create(forever))).code
+      results[4] = select(2, pcall(coroutine.wrap(forever))).code
+      local co = coroutine.wrap(function()
+        pcall(forever)
+        coroutine.yield()
+        forever()
+      end)
+      co()
+      results[5] = select(2, pcall(co)).code
+    end)
+    child:cancel()
+    child:join()
+    t:eq(results, { "ECANCELED", "ECANCELED", "ECANCELED", "ECANCELED", "ECANCELED" })
+  end)
+end)
+
+leaves_nothing("an error that is raised again cleans up, too", function(t)
+  local cleaned = 0
+  local function cleaning()
+    return closing(function()
+      sleep(0)
+      cleaned = cleaned + 1
+    end)
+  end
+  task.group(function(g)
+    g:spawn(function()
+      local _ <close> = cleaning()
+      local ok, err = pcall(function()
+        local _ <close> = cleaning()
+        forever()
+      end)
+      t:eq(ok, false)
+      error(err, 0)
+    end):cancel()
+  end)
+  t:eq(cleaned, 2)
+end)
+
+leaves_nothing("cleaning up may open groups and timeouts of its own", function(t)
+  local trace = {}
+  task.group(function(g)
+    local child = g:spawn(function()
+      local _ <close> = closing(function()
+        trace[1] = task.timeout(FOREVER, function()
+          sleep(1)
+          return "in time"
+        end)
+        trace[2] = select(2, task.move_on(1, forever)).code
+        trace[3] = task.group(function(inner)
+          return inner:spawn(function()
+            sleep(1)
+            return "spawned"
+          end):join()
+        end)
+        trace[4] = task.shield(function()
+          sleep(1)
+          return "shielded"
+        end)
+      end)
+      forever()
+    end)
+    child:cancel()
+    child:join()
+    t:eq(child:status(), "cancelled")
+  end)
+  t:eq(trace, { "in time", "ETIMEDOUT", "spawned", "shielded" })
+end)
+
+leaves_nothing("a task that was cancelled before it waited ends at its first wait", function(t)
+  local reached = {}
+  fails(task.group, function(g)
+    g:spawn(error, "x", 0)
+    reached[1] = task.cancelled()
+    g:spawn(function()
+      reached[2] = task.cancelled()
+      sleep(0)
+      reached[3] = true
+    end)
+  end)
+  t:eq(reached, { "another task of its group failed", "another task of its group failed" })
+end)
+
+leaves_nothing("an error object of a cancellation means nothing where nobody was cancelled", function(t)
+  local err = fails(task.group, function(g)
+    local child = g:spawn(forever)
+    child:cancel()
+    local _, why = child:join()
+    error(why)
+  end)
+  t:eq(err.code, "ECANCELED")
+end)
+
+-- --- timeouts and shields -------------------------------------------------------------------------
+
+leaves_nothing("a timeout raises, move_on returns, and both end what is late", function(t)
+  local closed = 0
+  local function late()
+    local _ <close> = closing(function()
+      sleep(0)
+      closed = closed + 1
+    end)
+    task.group(function(g)
+      g:spawn(forever)
+    end)
+  end
+  local err = fails(task.timeout, 1, late)
+  t:eq({ err.code, tostring(err) }, { "ETIMEDOUT", "it took longer than 1 ms" })
+  local result, why = task.move_on(1, late)
+  t:eq({ result, why.code }, { nil, "ETIMEDOUT" })
+  t:eq(closed, 2)
+  t:eq({ task.timeout(FOREVER, function(...)
+    sleep(0)
+    return ...
+  end, 1, 2) }, { 1, 2 })
+  t:eq({ task.move_on(FOREVER, function() end) }, {})
+  t:eq(fails(task.timeout, FOREVER, error, "x", 0), "x")
+end)
+
+leaves_nothing("a timeout reaches what computes, and only that", function(t)
+  local function spin()
+    while true do
+      pcall(function()
+        while true do
+        end
+      end)
+    end
+  end
+  local err = fails(task.timeout, 20, spin)
+  t:eq(err.code, "ETIMEDOUT")
+  sleep(0) -- what is around it goes on
+  local trace = {}
+  err = fails(task.group, function(g)
+    g:spawn(function()
+      local _ <close> = closing(function()
+        trace[1] = "closed"
+      end)
+      spin()
+    end)
+    sleep(1)
+    error("x", 0)
+  end)
+  t:eq({ err, trace[1] }, { "x", "closed" })
+end)
+
+leaves_nothing("a task may be late as often as it likes", function(t)
+  local late = 0
+  for _ = 1, 150 do
+    local _, err = task.move_on(0, forever)
+    late = late + (err.code == "ETIMEDOUT" and 1 or 0)
+  end
+  t:eq(late, 150)
+  sleep(0)
+end)
+
+leaves_nothing("a result that comes although the time is over counts", function(t)
+  t:eq(
+    task.timeout(1, function()
+      pcall(forever)
+      return "late, but here"
+    end),
+    "late, but here"
+  )
+end)
+
+leaves_nothing("the outer of two timeouts is told from the inner one", function(t)
+  local err = fails(task.timeout, 1, function()
+    task.move_on(FOREVER, forever)
+    error("not reached")
+  end)
+  t:eq(err.code, "ETIMEDOUT")
+  t:eq(tostring(err), "it took longer than 1 ms")
+  t:eq(
+    task.timeout(FOREVER, function()
+      task.move_on(1, forever)
+      sleep(0)
+      return "went on"
+    end),
+    "went on"
+  )
+end)
+
+leaves_nothing("a timeout reaches the tasks of the groups in it", function(t)
+  local ended = 0
+  task.move_on(2, function()
+    task.group(function(g)
+      for _ = 1, 10 do
+        g:spawn(function()
+          local _ <close> = closing(function()
+            ended = ended + 1
+          end)
+          task.group(function(inner)
+            inner:spawn(forever)
+          end)
+        end)
+      end
+    end)
+  end)
+  t:eq(ended, 10)
+end)
+
+leaves_nothing("a shield holds, and the cancellation is met behind it", function(t)
+  local trace = {}
+  task.move_on(1, function()
+    trace[1] = task.shield(function(x)
+      sleep(10)
+      t:eq(task.cancelled(), false)
+      return x
+    end, "kept")
+    trace[2] = task.cancelled()
+    sleep(0)
+    trace[3] = "not reached"
+  end)
+  t:eq(trace, { "kept", "it took too long" })
+end)
+
+leaves_nothing("a shield does not hold for ever", function(t)
+  local err
+  task.move_on(1, function()
+    task.shield(5, function()
+      err = fails(forever)
+    end)
+  end)
+  t:eq(err.code, "ECANCELED")
+end)
+
+leaves_nothing("a shield that was not needed leaves nothing behind", function(t)
+  t:eq(task.shield(function()
+    return 1
+  end), 1)
+  t:eq(fails(task.shield, error, "x", 0), "x")
+end)
+
+-- --- all, race -------------------------------------------------------------------------------------
+
+local function after(ms, ...)
+  local values = table.pack(...)
+  return function()
+    sleep(ms)
+    return table.unpack(values, 1, values.n)
+  end
+end
+
+leaves_nothing("all gives one result of each, in order or by name", function(t)
+  t:eq({ task.all({ after(3, "a", "dropped"), after(1), after(2, "c") }) }, { "a", nil, "c" })
+  t:eq(select("#", task.all({ after(0), after(0) })), 2)
+  t:eq(task.all({ user = after(1, "u"), orders = after(0, 3) }), { user = "u", orders = 3 })
+  t:eq(select("#", task.all({})), 0)
+  t:eq(fails(task.all, { forever, after(0), function()
+    error("x", 0)
+  end }), "x")
+end)
+
+leaves_nothing("a race has one winner, and the others end", function(t)
+  local cleaned = 0
+  local function loser()
+    local _ <close> = closing(function()
+      sleep(1)
+      cleaned = cleaned + 1
+    end)
+    forever()
+  end
+  t:eq({ task.race({ loser, after(1, "won", nil, 3), loser }) }, { "won", nil, 3 })
+  t:eq(cleaned, 2)
+  t:eq(task.race({ after(0, 1) }), 1)
+  t:eq(
+    task.race({
+      function()
+        return "at once"
+      end,
+      function()
+        error("not started")
+      end,
+    }),
+    "at once"
+  )
+  t:eq(fails(task.race, { loser, function()
+    sleep(0)
+    error("x", 0)
+  end }), "x")
+end)
+
+-- --- values of tasks -------------------------------------------------------------------------------
+
+leaves_nothing("values are inherited as they are when a task is spawned", function(t)
+  local key = {}
+  local locals = task.locals
+  locals.user, locals[key] = "ada", 1
+  local gate = task.event()
+  task.group(function(g)
+    local child = g:spawn(function()
+      t:eq({ locals.user, locals[key] }, { "ada", 1 })
+      locals.user = "grace"
+      gate:wait()
+      t:eq({ locals.user, locals[key], locals.late }, { "grace", 1 })
+      t:eq(
+        g:spawn(function()
+          return locals.user
+        end):join(),
+        "grace"
+      )
+    end)
+    t:eq(locals.user, "ada")
+    locals.late = true
+    gate:set()
+    child:join()
+  end)
+  local names = {}
+  for name, value in pairs(locals) do
+    names[name] = value
+  end
+  t:eq(names, { user = "ada", [key] = 1, late = true })
+  locals.user, locals[key], locals.late = nil, nil, nil
+  t:eq(next(names) ~= nil, true)
+  t:raises("the name is nil", function()
+    locals[nil] = 1
+  end)
+end)
+
+-- --- coroutines of the app --------------------------------------------------------------------------
+
+leaves_nothing("groups and timeouts work in coroutines of the app", function(t)
+  local values = {}
+  local generator = coroutine.wrap(function()
+    for i = 1, 3 do
+      local value = task.timeout(FOREVER, function()
+        return task.group(function(g)
+          return g:spawn(after(0, i)):join()
+        end)
+      end)
+      coroutine.yield(value)
+    end
+  end)
+  for value in generator do
+    values[#values + 1] = value
+  end
+  t:eq(values, { 1, 2, 3 })
+  local err = fails(coroutine.wrap(function()
+    task.timeout(1, forever)
+  end))
+  t:eq(err.code, "ETIMEDOUT")
+end)
+
+leaves_nothing("a coroutine does not yield out of its group", function(t)
+  local co = coroutine.wrap(function()
+    task.group(function()
+      coroutine.yield(1)
+    end)
+  end)
+  t:raises("coroutine.yield: this coroutine is inside a task.group", co)
+end)
+
+leaves_nothing("a coroutine that is closed while it waits in a group cancels the tasks", function(t)
+  local ended = 0
+  local co
+  task.group(function(g)
+    local waiter = g:spawn(function()
+      co = coroutine.create(function()
+        task.group(function(inner)
+          inner:spawn(function()
+            local _ <close> = closing(function()
+              ended = ended + 1
+            end)
+            forever()
+          end)
+          task.timeout(FOREVER, forever)
+        end)
+      end)
+      pcall(coroutine.resume, co)
+    end)
+    sleep(1)
+    pcall(coroutine.close, co)
+    waiter:cancel()
+  end)
+  t:eq(ended, 1)
+  collectgarbage()
+end)
+
+-- --- whatever comes -----------------------------------------------------------------------------------
+
+-- Random trees of tasks that wait, fail, are cancelled, time out, shield, clean up and talk. Whatever
+-- happens, no task outlives its group, and each variable that was opened is closed.
+local function stress(seed)
+  math.randomseed(seed)
+  local random = math.random
+  local opened, open_groups = 0, 0
+  local channel = task.channel(2)
+  local limiter = task.limiter(2)
+  local grow
+
+  local function resource()
+    opened = opened + 1
+    return closing(function()
+      if random(2) == 1 then
+        pcall(sleep, random(0, 1)) -- not possible in a coroutine that has failed
+      end
+      opened = opened - 1
+      if random(40) == 1 then
+        error("closing fails", 0)
+      end
+    end)
+  end
+
+  local actions = {
+    function()
+      sleep(random(0, 2))
+    end,
+    function()
+      error("fails " .. random(10), 0)
+    end,
+    function(depth)
+      task.move_on(random(0, 2), grow, depth)
+    end,
+    function(depth)
+      task.timeout(random(0, 3), grow, depth)
+    end,
+    function(depth)
+      task.shield(random(1, 3), grow, depth)
+    end,
+    function(depth)
+      pcall(grow, depth)
+    end,
+    function(depth)
+      coroutine.wrap(function()
+        coroutine.yield()
+        grow(depth)
+      end)()
+    end,
+    function(depth)
+      local generator = coroutine.wrap(function()
+        grow(depth)
+        coroutine.yield()
+        grow(depth)
+      end)
+      generator()
+      generator()
+    end,
+    function()
+      task.move_on(1, channel.send, channel, random(9))
+    end,
+    function()
+      task.move_on(1, channel.receive, channel)
+    end,
+    function(depth)
+      limiter:with(task.move_on, 2, grow, depth)
+    end,
+    function(depth)
+      local function branch()
+        return grow(depth)
+      end
+      local function quick()
+        sleep(1)
+      end
+      task[random(2) == 1 and "all" or "race"]({ branch, quick })
+    end,
+  }
+
+  function grow(depth)
+    local _ <close> = resource()
+    if depth == 0 then
+      sleep(random(0, 2))
+      return
+    end
+    if random(2) == 1 then
+      return actions[random(#actions)](depth - 1)
+    end
+    local running = 0
+    open_groups = open_groups + 1
+    local group_open <close> = closing(function() -- luacheck: ignore
+      open_groups = open_groups - 1
+      assert(running == 0, "a task outlived its group")
+    end)
+    task.group(function(g)
+      local children = {}
+      for i = 1, random(0, 4) do
+        children[i] = g:spawn(function()
+          running = running + 1
+          local counted <close> = closing(function() -- luacheck: ignore
+            running = running - 1
+          end)
+          grow(depth - 1)
+        end)
+      end
+      for _, child in ipairs(children) do
+        local dice = random(8)
+        if dice == 1 then
+          child:cancel()
+        elseif dice == 2 then
+          child:join()
+        elseif dice == 3 and random(6) == 1 then
+          g:cancel()
+        end
+      end
+    end)
+  end
+
+  for _ = 1, 20 do
+    local ok, err = pcall(task.move_on, random(1, 20), grow, 5)
+    if not ok then
+      assert(not tostring(err):find("outlived"), tostring(err))
+    end
+    assert(opened == 0, "not everything was closed")
+    assert(open_groups == 0, "a group is open")
+  end
+end
+
+leaves_nothing("no task outlives its group, whatever happens", function()
+  local first, last = (os.getenv("SEEDS") or "1-40"):match("^(%d+)-(%d+)$")
+  for seed = tonumber(first), tonumber(last) do
+    local ok, err = pcall(stress, seed)
+    if not ok then
+      error(("seed %d: %s"):format(seed, tostring(err)), 0)
+    end
+  end
+end)
+
+leaves_nothing("thousands of tasks that are cancelled leave their memory", function(t)
+  local function burst()
+    task.move_on(50, function()
+      task.group(function(g)
+        for _ = 1, 2000 do
+          g:spawn(forever)
+        end
+      end)
+    end)
+    collectgarbage()
+    collectgarbage()
+    return collectgarbage("count")
+  end
+  for _ = 1, 3 do
+    burst() -- the pool of coroutines fills, the registry grows
+  end
+  local before = burst()
+  for _ = 1, 3 do
+    burst()
+  end
+  local after_all = burst()
+  t:eq({ after_all < before + 64, before, after_all }, { true, before, after_all })
+end)

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "loop.h"
 #include "server.h"
+#include "slice.h"
 
 #include <lauxlib.h>
 #include <signal.h>
@@ -111,7 +112,10 @@ static lua_Integer call(struct script *script, struct peri_vm *vm, struct peri_b
         const char *text = lua_tostring(vm->L, -1);
         peri_buf_add_str(error, text != NULL ? text : "an error without a text");
     } else {
+        vm->tasks.quiet = true; /* a script may compute */
+        peri_watchdog_open(peri_slice_overran);
         peri_vm_call(vm, script->function, 0, &code, error);
+        peri_watchdog_close();
     }
     return code;
 }

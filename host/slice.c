@@ -65,7 +65,7 @@ void peri_slice_prepare(struct peri_task *task)
     task->all->slow_ticks = peri_watchdog.ticks;
     lua_State *L = task->interrupted;
     task->interrupted = NULL;
-    if (L != NULL && peri_task_must_end(task))
+    if (L != NULL && peri_task_must_end(L, task))
         arm(L, 1);
 }
 
@@ -131,7 +131,8 @@ static void note(lua_State *L, struct peri_task *task, lua_Debug *frame)
     tasks->overruns++;
     if (task->work != NULL)
         task->work->computes = true;
-    report(L, task, frame);
+    if (!tasks->quiet)
+        report(L, task, frame);
 }
 
 /* The message handler of the innermost xpcall would run without hooks, so that nothing could
@@ -183,7 +184,7 @@ static void on_count(lua_State *L, lua_Debug *frame)
     if (tasks->overrun != NULL)
         tasks->overrun(tasks);
     peri_task_used_slice(task);
-    if (peri_task_must_end(task)) {
+    if (peri_task_must_end(L, task)) {
         mute_handler(L);
         arm(L, LOOK_AGAIN); /* for what the error runs into; the slice's end takes it back */
         peri_task_raise_cancelled(L, task);

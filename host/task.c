@@ -26,6 +26,7 @@ struct peri_grace {
     bool over;
 };
 
+#define TOLD_SLICES 8   /* that a cancelled task may use up before it is told where it computes */
 #define LAST_SLICES 100 /* that a task may use up when it has been cancelled */
 #define MAX_TOLD 100    /* a task that catches its cancellation as often will not end by itself */
 
@@ -287,13 +288,8 @@ void peri_task_used_slice(struct peri_task *task)
         peri_timer_stop(timers_of(task->all), &task->timer);
         on_due(&task->timer);
     }
-    if (task->told > 0 && task->overstayed++ >= LAST_SLICES)
+    if ((task->told > 0 || task->scope->seen != NULL) && task->overstayed++ >= LAST_SLICES)
         task->killed = true;
-}
-
-bool peri_task_must_end(const struct peri_task *task)
-{
-    return task->killed || (task->scope->seen != NULL && task->told == 0);
 }
 
 /* --- running -----------------------------------------------------------------------------------
@@ -478,6 +474,16 @@ static bool closes_variable(lua_State *L)
             return false;
     }
     return false;
+}
+
+/* An error that comes between any two instructions is the last resort: a task that may still wait
+ * meets its cancellation there, and what cleans up is let alone. */
+bool peri_task_must_end(lua_State *L, const struct peri_task *task)
+{
+    if (task->killed)
+        return true;
+    return task->scope->seen != NULL && task->told == 0 && task->overstayed >= TOLD_SLICES &&
+           !task->unwinding && !closes_variable(L);
 }
 
 /* Whether code of a cancelled scope may wait, as it cleans up; counts its time from the first wait.

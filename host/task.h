@@ -113,6 +113,7 @@ struct peri_tasks {
     uint8_t finalizing;       /* enum peri_finalizer */
     bool interrupted;         /* the yield under way is a hook's */
     bool traces;              /* log overruns with their traceback */
+    bool quiet;               /* do not log them */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* keeps the loop from blocking while tasks are ready */
@@ -183,6 +184,7 @@ struct peri_task *peri_task_check(lua_State *L);
 
 /* The same, but for cancellation. */
 struct peri_task *peri_task_check_waits(lua_State *L);
+
 /* Gives a task a deadline of its own (uv_now() time), in place of its work's. */
 void peri_task_set_deadline(struct peri_task *task, uint64_t due);
 
@@ -190,8 +192,8 @@ void peri_task_set_deadline(struct peri_task *task, uint64_t due);
  * that is going to compute. */
 int peri_task_queue(lua_State *L, lua_KFunction continuation, lua_KContext context);
 
-/* Whether the task must be stopped where it computes. */
-bool peri_task_must_end(const struct peri_task *task);
+/* Whether the task, in its coroutine L, must be stopped where it computes. */
+bool peri_task_must_end(lua_State *L, const struct peri_task *task);
 
 /* Called when a task has used up a slice: its deadline may have passed, also where the loop's
  * timers do not run; and one that was cancelled has not for ever. */

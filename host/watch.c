@@ -15,6 +15,8 @@
 
 #define SETTLE_MS 20
 #define SETTLE_MAX_MS 200
+#define GAP_MS 5
+#define NEVER_SETTLES_MS 2000
 #define POLL_MS 500
 #define RECENT_NS 100000000    /* a file this young may change without its times telling */
 #define COMPARED_BYTES 4194304 /* a longer file is told by its size and times alone */
@@ -88,8 +90,10 @@ static void look(struct peri_watch *watch)
     if (!uv_is_active((uv_handle_t *) &watch->settle))
         watch->first_event = now;
     uint64_t waited = now - watch->first_event;
-    uint64_t left = waited < SETTLE_MAX_MS ? SETTLE_MAX_MS - waited : 0;
-    uv_timer_start(&watch->settle, on_settled, left < SETTLE_MS ? left : SETTLE_MS, 0);
+    if (waited < SETTLE_MAX_MS)
+        uv_timer_start(&watch->settle, on_settled, SETTLE_MS, 0);
+    else if (waited < NEVER_SETTLES_MS) /* a gap will do, but not the middle of a write */
+        uv_timer_start(&watch->settle, on_settled, GAP_MS, 0);
 }
 
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status)

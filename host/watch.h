@@ -1,7 +1,7 @@
 /* Watches the files of an app and says when what they hold has changed and has come to rest.
  *
- * Events of the system only say "look": they are coalesced until SETTLE_MS have passed without one
- * (half-written files, editors that write in two steps), but for no longer than SETTLE_MAX_MS. Then
+ * Events of the system only say "look": they are coalesced until 20 ms have passed without one
+ * (half-written files, editors that write in two steps). After 200 ms a shorter gap will do. Then
  * the folder is walked, and files are compared by content with what was there before: a touch
  * changes nothing, and neither a lost event nor one too many does harm. Links are followed, to
  * folders and to files. Where the system has no watches left, the folder is walked twice a second.

@@ -15,7 +15,7 @@ setmetatable(Point, { __schema = t.model("Point", {
   sum = t.integer({ optional = true }),
 }) })
 local Instance = { __index = function(self, key)
-  return key == "sum" and self.x + self.y or nil
+  return key == "sum" and type(self.x) == "number" and self.x + self.y or nil
 end }
 local function point(x, y)
   return setmetatable({ x = x, y = y }, Instance)

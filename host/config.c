@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MAX_SETTINGS 100 /* --set */
+
 #define LIMIT(member, fallback, min, max, help)                                                    \
     {                                                                                              \
 #member, offsetof(struct peri_limits, member), fallback, min, max, help                    \
@@ -34,6 +36,24 @@ const struct peri_limit_option peri_limit_options[] = {
 };
 const size_t peri_limit_option_count = sizeof(peri_limit_options) / sizeof(*peri_limit_options);
 
+static struct {
+    const char *list[MAX_SETTINGS];
+    size_t count;
+} settings;
+
+const char *peri_config_setting(size_t i)
+{
+    return i < settings.count ? settings.list[i] : NULL;
+}
+
+bool peri_config_add_setting(const char *text)
+{
+    if (settings.count == MAX_SETTINGS)
+        return false;
+    settings.list[settings.count++] = text;
+    return true;
+}
+
 void peri_config_usage(struct peri_buf *text)
 {
     peri_buf_add_lit(
@@ -57,6 +77,7 @@ void peri_config_usage(struct peri_buf *text)
         "least 2)\n"
         "  --log text|json|off         access log on standard output (text)\n"
         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
+        "  --set NAME=VALUE            a setting that the app declares; may be given again\n"
         "\n"
         "every option may also stand in the environment: PERIGEE_PORT=9000\n"
         "\n"
@@ -108,7 +129,8 @@ static const char *const plain_flags[] = {"host",
                                           "load_timeout_ms",
                                           "forwarded_allow_ips",
                                           "proxy_protocol",
-                                          "root_path"};
+                                          "root_path",
+                                          "set"};
 #define PLAIN_FLAGS (sizeof(plain_flags) / sizeof(*plain_flags))
 
 static bool is_flag(const char *flag)
@@ -292,6 +314,12 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
         config->root_path = text;
     } else if (strcmp(flag, "proxy-protocol") == 0) {
         return parse_switch(&config->proxy_protocol, flag, text, error, error_size);
+    } else if (strcmp(flag, "set") == 0) {
+        if (strchr(text, '=') == NULL || !peri_config_add_setting(text)) {
+            snprintf(error, error_size, "--set takes NAME=VALUE, %d times at most, not '%s'",
+                     MAX_SETTINGS, text);
+            return -1;
+        }
     } else if (strcmp(flag, "supervise") == 0) {
         return parse_switch(&config->supervise, flag, text, error, error_size);
     } else if (strcmp(flag, "loops") == 0) {

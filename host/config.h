@@ -94,6 +94,13 @@ void peri_config_default(struct peri_config *config);
 int peri_config_parse(struct peri_config *config, int argc, char **argv, bool dev, char *error,
                       size_t error_size);
 
+/* A text given as --set name=value: settings of the app's own, for perigee/settings.lua. There is
+ * one command line, so they are the process's. NULL behind the last one. */
+const char *peri_config_setting(size_t i);
+
+/* Adds one; `text` must outlive the process's threads. False when there are too many. */
+bool peri_config_add_setting(const char *text);
+
 /* Appends the flags with their defaults: the help of `perigee run`, from which its manual page and
  * the completion of shells are made, too. */
 void peri_config_usage(struct peri_buf *text);

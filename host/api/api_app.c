@@ -165,7 +165,28 @@ static int app_run_help(lua_State *L)
     return 1;
 }
 
+/* settings(): the texts given as --set, a list. */
+static int app_settings(lua_State *L)
+{
+    const char *text = NULL;
+    lua_newtable(L);
+    for (size_t i = 0; (text = peri_config_setting(i)) != NULL; i++) {
+        lua_pushstring(L, text);
+        lua_rawseti(L, -2, (lua_Integer) i + 1);
+    }
+    return 1;
+}
+
+/* add_setting(text): one more, from a command's own --set. False when there are too many. */
+static int app_add_setting(lua_State *L)
+{
+    char *text = strdup(luaL_checkstring(L, 1)); /* for the life of the process */
+    lua_pushboolean(L, text != NULL && peri_config_add_setting(text));
+    return 1;
+}
+
 static const luaL_Reg app_functions[] = {
+    {"add_setting", app_add_setting},
     {"embedded", app_embedded},
     {"files", app_files},
     {"find", app_find},
@@ -173,6 +194,7 @@ static const luaL_Reg app_functions[] = {
     {"is_terminal", app_is_terminal},
     {"read_input", app_read_input},
     {"run_help", app_run_help},
+    {"settings", app_settings},
     {NULL, NULL},
 };
 

@@ -5,6 +5,7 @@
 local arguments = require("perigee.cli.arguments")
 local errors = require("perigee.errors")
 local help = require("perigee.cli.help")
+local host = require("perigee.host")
 local terminal = require("perigee.cli.terminal")
 
 local M = {}
@@ -113,6 +114,11 @@ function M.main(name, ...)
   if flags.help then
     io.write(help.command(command))
     return 0
+  end
+  for _, text in ipairs(flags.set or {}) do
+    if not text:find("=", 1, true) or not host.app.add_setting(text) then
+      return terminal.fail("--set takes NAME=VALUE, not '%s'", text)
+    end
   end
   return command.run(operands, flags)
 end

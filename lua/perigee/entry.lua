@@ -146,9 +146,13 @@ function M.load(path, root_path)
     end
     local built = app:build(root_path)
     built.threaded = threaded.seal(built.operations)
+    if #host.app.settings() > 0 then
+      require("perigee.settings").check_flags()
+    end
     return built
   end
-  local unwatch = watch_globals(path:match("^(.*/)") or "")
+  M.folder = path:match("^(.*/)") or ""
+  local unwatch = watch_globals(M.folder)
   local ok, result = xpcall(build, function(err)
     return describe(path, err, debug.traceback("", 2))
   end)

@@ -203,6 +203,9 @@ function M.install()
       is_terminal = function()
         return false
       end,
+      settings = function()
+        return {}
+      end,
       version = "0",
     },
     failures = {},

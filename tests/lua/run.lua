@@ -100,6 +100,7 @@ elseif #names == 0 then
     "ordered",
     "response",
     "security",
+    "settings",
     "types",
   }
 end

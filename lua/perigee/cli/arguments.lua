@@ -22,6 +22,14 @@ local M = {}
 ---@field flags? perigee.cli.Flag[]
 ---@field run? fun(operands: string[], flags: table<string, any>): integer the exit code
 
+-- What every command takes that loads an app.
+M.SET = {
+  name = "set",
+  argument = "NAME=VALUE",
+  many = true,
+  help = "a setting that the app declares; may be given again",
+}
+
 local function known_flags(command)
   local known = {}
   for _, flag in ipairs(command.flags or {}) do

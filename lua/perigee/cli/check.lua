@@ -1,6 +1,7 @@
 --- `perigee check`: what an app declares and never uses, or uses and never declares. The app is loaded and
 --- looked at; none of its handlers is called, so what a handler may answer is read from its source.
 
+local arguments = require("perigee.cli.arguments")
 local chunk = require("perigee.test.chunk")
 local errors = require("perigee.errors")
 local host = require("perigee.host")
@@ -277,6 +278,7 @@ return {
     .. "never used, and globals that nobody defines. The exit code is 1 when it finds anything.",
   operands = 1,
   needs = 1,
+  flags = { arguments.SET },
   run = function(operands)
     local path = operands[1]
     local made, bases, built, app = watch_models(function()

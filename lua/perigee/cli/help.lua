@@ -18,6 +18,8 @@ function M.host_flags()
         argument = argument ~= "" and argument or nil,
         help = help,
       }
+    elseif line:find("^" .. (" "):rep(20) .. " *%S") then -- goes on from the line above
+      flags[#flags].help = flags[#flags].help .. " " .. line:match("^%s+(.*)$")
     end
   end
   return flags

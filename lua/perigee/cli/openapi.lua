@@ -1,5 +1,6 @@
 --- `perigee openapi`: an app's document, and what has changed in it.
 
+local arguments = require("perigee.cli.arguments")
 local diff = require("perigee.openapi_diff")
 local json = require("perigee.json")
 local load_app = require("perigee.cli.load")
@@ -36,6 +37,7 @@ return {
       argument = "OLD.json",
       help = "print only what breaks clients of this document",
     },
+    arguments.SET,
   },
   run = function(operands, flags)
     local built, code = load_app(operands[1])

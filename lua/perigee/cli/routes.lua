@@ -1,5 +1,6 @@
 --- `perigee routes`: what an app serves.
 
+local arguments = require("perigee.cli.arguments")
 local load_app = require("perigee.cli.load")
 local terminal = require("perigee.cli.terminal")
 
@@ -11,6 +12,7 @@ return {
   description = "One line for each operation: methods, path, name, what it depends on, and its place.",
   operands = 1,
   needs = 1,
+  flags = { arguments.SET },
   run = function(operands)
     local built, code = load_app(operands[1])
     if not built then

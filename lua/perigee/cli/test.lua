@@ -1,5 +1,6 @@
 --- `perigee test`: runs the tests of an app.
 
+local arguments = require("perigee.cli.arguments")
 local coverage = require("perigee.test.coverage")
 local host = require("perigee.host")
 local report = require("perigee.test.report")
@@ -139,6 +140,7 @@ return {
       number = true,
       help = "for one test, in real time (30000)",
     },
+    arguments.SET,
   },
   run = function(operands, flags)
     local path = operands[1] or "."

@@ -162,16 +162,22 @@ end
 ---@field path string
 ---@field private handle userdata?
 ---@field private at integer where the next byte is read from the file, or written
----@field private ahead string what was read and not taken yet
+---@field private ahead string what was read
+---@field private taken integer how many bytes of it are gone
 local File = {}
 File.__index = File
 
 local function new_file(handle, path)
-  return setmetatable({ handle = handle, path = path, at = 0, ahead = "" }, File)
+  return setmetatable({ handle = handle, path = path, at = 0, ahead = "", taken = 0 }, File)
 end
 
 local function handle_of(file)
   return file.handle or error("the file is closed", 3)
+end
+
+-- How many bytes were read and not taken yet.
+local function left(file)
+  return #file.ahead - file.taken
 end
 
 -- Reads on. False at the end.
@@ -181,14 +187,19 @@ local function fill(file, size)
     return nil, err
   end
   file.at = file.at + #bytes
-  file.ahead = file.ahead == "" and bytes or file.ahead .. bytes
+  file.ahead = left(file) > 0 and file.ahead:sub(file.taken + 1) .. bytes or bytes
+  file.taken = 0
   return #bytes > 0
 end
 
 local function take(file, len, skip)
-  local bytes = file.ahead:sub(1, len)
-  file.ahead = file.ahead:sub((skip or len) + 1)
+  local bytes = file.ahead:sub(file.taken + 1, file.taken + len)
+  file.taken = math.min(file.taken + (skip or len), #file.ahead)
   return bytes
+end
+
+local function move_to(file, at)
+  file.at, file.ahead, file.taken = at, "", 0
 end
 
 --- The next bytes, fewer than asked for only before the end; nil at the end.
@@ -201,15 +212,15 @@ function File:read(bytes)
     error("file:read: a number of bytes, 1 or more, expected", 2)
   end
   handle_of(self)
-  while #self.ahead < size do
-    local more, err = fill(self, math.min(math.max(size - #self.ahead, CHUNK), 4 * 1024 * 1024))
+  while left(self) < size do
+    local more, err = fill(self, math.min(math.max(size - left(self), CHUNK), 4 * 1024 * 1024))
     if err then
       return nil, err
     elseif not more then
       break
     end
   end
-  if self.ahead == "" then
+  if left(self) == 0 then
     return nil
   end
   return take(self, size)
@@ -221,9 +232,8 @@ end
 ---@return string? bytes, perigee.Error? err
 function File:read_all(max_bytes)
   max_bytes = max_bytes or MAX_BYTES
-  local parts, len = { self.ahead }, #self.ahead
-  local from = self.at - #self.ahead
-  self.ahead = ""
+  local from, parts, len = self:position(), {}, left(self)
+  parts[1] = take(self, len)
   while len <= max_bytes do
     local more, err = fill(self, 1024 * 1024)
     if err then
@@ -231,12 +241,16 @@ function File:read_all(max_bytes)
     elseif not more then
       return table.concat(parts)
     end
-    parts[#parts + 1] = self.ahead
-    len = len + #self.ahead
-    self.ahead = ""
+    len = len + left(self)
+    parts[#parts + 1] = take(self, left(self))
   end
-  self.at = from
-  return nil, errors.failure("EFBIG", self.path .. ": more than " .. max_bytes .. " bytes")
+  move_to(self, from)
+  return nil, errors.failure("EFBIG", ("%s: more than %d bytes"):format(self.path, max_bytes))
+end
+
+local function too_long(file, max)
+  return nil,
+    errors.failure("EMSGSIZE", ("%s: a line of more than %d bytes"):format(file.path, max))
 end
 
 --- The next line without its "\n" or "\r\n"; nil at the end. A line of more than `max` bytes is the error
@@ -246,26 +260,28 @@ end
 ---@return string? line, perigee.Error? err
 function File:read_line(max)
   max = max or CHUNK
-  local from = 1
+  local seen = 0 -- bytes without a line's end
   while true do
-    local at = self.ahead:find("\n", from, true)
+    local at = self.ahead:find("\n", self.taken + seen + 1, true)
     if at then
-      local line = take(self, at - 1, at):gsub("\r$", "")
-      if #line > max then
-        return nil,
-          errors.failure("EMSGSIZE", self.path .. ": a line of more than " .. max .. " bytes")
+      local len = at - self.taken - 1
+      if len > 0 and self.ahead:byte(at - 1) == 13 then
+        len = len - 1
       end
-      return line
-    elseif #self.ahead > max + 1 then
-      return nil,
-        errors.failure("EMSGSIZE", self.path .. ": a line of more than " .. max .. " bytes")
+      if len > max then
+        return too_long(self, max)
+      end
+      return take(self, len, at - self.taken)
     end
-    from = #self.ahead + 1
+    seen = left(self)
+    if seen > max + 1 then
+      return too_long(self, max)
+    end
     local more, err = fill(self, CHUNK)
     if err then
       return nil, err
     elseif not more then
-      return self.ahead ~= "" and take(self, #self.ahead) or nil
+      return seen > 0 and take(self, seen) or nil
     end
   end
 end
@@ -303,10 +319,10 @@ end
 ---@return boolean? done, perigee.Error? err
 function File:write(bytes)
   local handle = handle_of(self)
-  local at = self.at - #self.ahead
+  local at = self:position()
   local done, err = handle:write(at, bytes)
   if done then
-    self.at, self.ahead = at + #bytes, ""
+    move_to(self, at + #bytes)
   end
   return done, err
 end
@@ -330,14 +346,14 @@ function File:seek(offset, whence)
   if offset < 0 then
     error("file:seek: a position before the start", 2)
   end
-  self.at, self.ahead = offset, ""
+  move_to(self, offset)
   return offset
 end
 
 --- The position: where the next byte is read or written.
 ---@return integer
 function File:position()
-  return self.at - #self.ahead
+  return self.at - left(self)
 end
 
 --- What is known of the open file.

@@ -269,3 +269,45 @@ test("mistakes are the caller's", function(t)
   t:raises("a path without NUL", fs.read, "")
   t:raises("string expected", fs.write, "a", nil)
 end)
+
+-- Runs `fn` in a task and ends it where it waits.
+local function cancelled(t, fn)
+  local task = require("perigee.host").task
+  task.group(function(group)
+    local child = group:spawn(fn)
+    t:eq(child:status(), "running")
+    child:cancel()
+    t:eq(select(2, child:join()).code, "ECANCELED")
+  end)
+end
+
+test("what is cancelled stops between two steps and leaves nothing", function(t)
+  local temp <close> = folder()
+  local path = temp.path .. "/a"
+  collectgarbage() -- what earlier tests have left to it
+  collectgarbage()
+  local before = #fs.list("/proc/self/fd")
+  cancelled(t, function()
+    return fs.read("/dev/zero", { max_bytes = 1 << 40 })
+  end)
+  cancelled(t, function()
+    return fs.write(path, ("x"):rep(20000000))
+  end)
+  cancelled(t, function()
+    return fs.open(path, "w")
+  end)
+  cancelled(t, function()
+    return fs.temp_file({ folder = temp.path, prefix = "temporary" })
+  end)
+  cancelled(t, function()
+    return fs.temp_folder({ folder = temp.path, prefix = "temporary" })
+  end)
+  cancelled(t, function()
+    local watch <close> = assert(fs.watch(temp.path))
+    return watch:next()
+  end)
+  for _, entry in ipairs(fs.list(temp.path)) do
+    t:eq(entry.name, "a") -- opening may have been too fast; nothing else was left
+  end
+  t:eq(#fs.list("/proc/self/fd"), before)
+end)

@@ -259,6 +259,12 @@ static int listener_address(lua_State *L)
                   : peri_address_push(L, (const struct sockaddr *) &name, len);
 }
 
+static int listener_is_closed(lua_State *L)
+{
+    lua_pushboolean(L, check_listener(L, 1)->listener == NULL);
+    return 1;
+}
+
 static void on_listener_closed(uv_handle_t *handle)
 {
     free(handle->data);
@@ -286,6 +292,7 @@ static const luaL_Reg listener_methods[] = {
     {"accept", listener_accept},
     {"address", listener_address},
     {"close", listener_close},
+    {"is_closed", listener_is_closed},
     {NULL, NULL},
 };
 

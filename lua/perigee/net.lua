@@ -101,6 +101,7 @@ end
 ---@field accept fun(self: perigee.Listener): perigee.Stream?, perigee.Error? waits for the next connection
 ---@field address fun(self: perigee.Listener): perigee.Address?, perigee.Error? the port that 0 became
 ---@field close fun(self: perigee.Listener)
+---@field is_closed fun(self: perigee.Listener): boolean
 local Listener = host.net.listener
 
 --- Iterates over the connections, until the listener is closed. Another failure is raised.
@@ -108,12 +109,53 @@ local Listener = host.net.listener
 ---@return fun(): perigee.Stream?
 function Listener:connections()
   return function()
+    if self:is_closed() then
+      return nil
+    end
     local stream, err = self:accept()
     if err and err.code ~= "ECLOSED" then
       error(err, 0)
     end
     return stream
   end
+end
+
+-- What the log shows of an error; a cancellation stays what it is.
+local function failure_text(err)
+  if errors.is_cancelled(err) then
+    return err
+  end
+  return debug.traceback("a connection's function failed: " .. tostring(err), 2)
+end
+
+local function serve_one(stream, handle, permit)
+  local permit_held <close> = permit -- luacheck: ignore
+  local open <close> = stream -- luacheck: ignore
+  local ok, err = xpcall(handle, failure_text, stream)
+  if not ok and errors.is_cancelled(err) then
+    error(err, 0)
+  elseif not ok then
+    host.log.failure(nil, err)
+  end
+end
+
+--- Serves each connection in a task of its own, until the listener is closed and the last of them has ended. A
+--- connection is closed when its function returns; what it raises is logged and harms no other one.
+---@async
+---@param handle fun(stream: perigee.Stream)
+---@param options? { max_connections?: integer } at a time, 1024 if not given; further ones wait to be accepted
+function Listener:serve(handle, options)
+  options = options or {}
+  errors.check_options("listener:serve", options, { max_connections = "integer" })
+  local task = require("perigee.task")
+  local room = task.semaphore(options.max_connections or 1024)
+  task.group(function(group)
+    local permit = room:acquire()
+    for stream in self:connections() do
+      group:spawn(serve_one, stream, handle, permit)
+      permit = room:acquire()
+    end
+  end)
 end
 
 --- Listens. The kernel keeps up to `backlog` (511) connections until they are accepted.

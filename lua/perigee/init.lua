@@ -46,7 +46,6 @@ setmetatable(json, {
 -- The module of this name, or what stands under it in another one.
 local LAZY = {
   compress = true,
-  conditional = true,
   crypto = true,
   file = true,
   fs = true,
@@ -69,7 +68,6 @@ local perigee = {
   json = json,
   text = response.text,
   html = response.html,
-  xml = response.xml,
   bytes = response.bytes,
   empty = response.empty,
   redirect = response.redirect,

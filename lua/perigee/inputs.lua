@@ -52,13 +52,12 @@ end
 local function read_group(what, key, source, declared)
   what = what .. ": " .. key
   local group = { source = source, as = key, what = what, at = (errors.caller()) }
-  local node = node_of.of(declared)
-  if node then
-    local kind = target_of(node).kind
+  if node_of.is_type(declared) then
+    local kind = target_of(declared).kind
     if source ~= "body" and kind ~= "model" and kind ~= "object" then
       errors.raise("%s: a model or a table of types is needed, not a t.%s", what, kind)
     end
-    group.model = node
+    group.model = declared
     return group
   end
   group.fields = model.read_fields(what, declared)

@@ -4,6 +4,8 @@
 
 #include <lauxlib.h>
 
+/* One line for each, as more come. */
+/* clang-format off */
 static const luaL_Reg modules[] = {
     {"app", peri_open_app},
     {"assets", peri_open_assets},
@@ -26,6 +28,7 @@ static const luaL_Reg modules[] = {
     {"worker", peri_open_worker},
     {NULL, NULL},
 };
+/* clang-format on */
 
 int luaopen_perigee_host(lua_State *L)
 {

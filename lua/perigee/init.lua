@@ -47,9 +47,12 @@ setmetatable(json, {
 local LAZY = {
   compress = true,
   crypto = true,
+  events = "streams",
   file = true,
   fs = true,
+  json_array = "streams",
   jwt = true,
+  lines = "streams",
   net = true,
   process = true,
   settings = true,

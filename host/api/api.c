@@ -26,6 +26,8 @@ static const luaL_Reg modules[] = {
     {"send", peri_open_send},
     {"process", peri_open_process},
     {"worker", peri_open_worker},
+    {"tls", peri_open_tls},
+    {"client", peri_open_client},
     {NULL, NULL},
 };
 /* clang-format on */

@@ -30,6 +30,8 @@ int peri_open_worker(lua_State *L);
 int peri_open_net(lua_State *L);
 int peri_open_process(lua_State *L);
 int peri_open_stream(lua_State *L);
+int peri_open_tls(lua_State *L);
+int peri_open_client(lua_State *L);
 int peri_open_crypto(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);

@@ -50,6 +50,7 @@ local LAZY = {
   events = "streams",
   file = true,
   fs = true,
+  http = true,
   json_array = "streams",
   jwt = true,
   lines = "streams",

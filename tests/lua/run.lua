@@ -92,6 +92,7 @@ elseif #names == 0 then
     "errors",
     "from_json_schema",
     "headers",
+    "http",
     "inputs",
     "json_schema",
     "middleware",
@@ -102,6 +103,7 @@ elseif #names == 0 then
     "security",
     "settings",
     "types",
+    "url",
   }
 end
 for _, name in ipairs(names) do

@@ -1,0 +1,248 @@
+--- The connections of one HTTP client: which are open, which are idle, who waits for one. A connection is
+--- either leased to one request, idle, or gone; an idle one that the server closes notices by itself and
+--- is dropped when it is met.
+
+local host = require("perigee.host").client
+
+local MAX_SESSIONS = 256
+
+--- One leased connection. Closing it (a `<close>` variable does) gives it back, or ends it when its
+--- answer was not read to the end.
+---@class perigee.http.Lease
+---@field connection table perigee.host.client's
+---@field key string
+---@field reused boolean whether it has served a request before
+local Lease = {}
+Lease.__index = Lease
+
+---@class perigee.http.Pool
+local Pool = {}
+Pool.__index = Pool
+
+local M = {}
+
+---@param options { max_connections: integer, max_connections_per_host: integer, keep_alive_ms: number }
+---@return perigee.http.Pool
+function M.new(options)
+  return setmetatable({
+    max = options.max_connections,
+    max_per_host = options.max_connections_per_host,
+    keep_alive_ms = options.keep_alive_ms,
+    open = 0, -- connections, those that are being opened included
+    hosts = {}, -- key -> { open, idle = { connection ... } }
+    queue = {}, -- tickets, the longest waiting first
+    sessions = {}, -- key -> TLS session
+    session_count = 0,
+    closed = false,
+  }, Pool)
+end
+
+local function host_of(pool, key)
+  local entry = pool.hosts[key]
+  if not entry then
+    entry = { open = 0, idle = {} }
+    pool.hosts[key] = entry
+  end
+  return entry
+end
+
+local function reserve(pool, key)
+  local entry = host_of(pool, key)
+  entry.open = entry.open + 1
+  pool.open = pool.open + 1
+end
+
+local function unreserve(pool, key)
+  local entry = pool.hosts[key]
+  entry.open = entry.open - 1
+  pool.open = pool.open - 1
+  if entry.open == 0 then
+    pool.hosts[key] = nil
+  end
+end
+
+-- An idle connection that is alive, the one used last: the others may grow old and go.
+local function take_idle(pool, key)
+  local entry = pool.hosts[key]
+  while entry and #entry.idle > 0 do
+    local connection = table.remove(entry.idle)
+    if connection:unpark() then
+      return connection
+    end
+    unreserve(pool, key)
+  end
+end
+
+-- Ends one idle connection, of any host, to make room for another.
+local function evict(pool)
+  for key, entry in pairs(pool.hosts) do
+    local connection = table.remove(entry.idle, 1)
+    if connection then
+      connection:close()
+      unreserve(pool, key)
+      return true
+    end
+  end
+  return false
+end
+
+local function has_room(pool, key)
+  local entry = pool.hosts[key]
+  if entry and entry.open >= pool.max_per_host then
+    return false
+  end
+  return pool.open < pool.max or evict(pool)
+end
+
+-- Hands what is free to those who wait: an idle connection, or the right to open one.
+local function serve(pool)
+  local i = 1
+  while i <= #pool.queue do
+    local ticket = pool.queue[i]
+    local connection = take_idle(pool, ticket.key)
+    if connection or has_room(pool, ticket.key) then
+      if not connection then
+        reserve(pool, ticket.key)
+      end
+      table.remove(pool.queue, i)
+      ticket.granted = connection or true
+      ticket.gate:open()
+    else
+      i = i + 1
+    end
+  end
+end
+
+-- A place in the queue. Closing it leaves the queue, or passes on what it was given and did not use.
+local Ticket = {}
+Ticket.__index = Ticket
+
+function Ticket:__close()
+  local pool, granted = self.pool, self.granted
+  if granted == nil then
+    for i, ticket in ipairs(pool.queue) do
+      if ticket == self then
+        table.remove(pool.queue, i)
+        return
+      end
+    end
+  elseif granted ~= false then
+    if granted ~= true then
+      granted:close()
+    end
+    unreserve(pool, self.key)
+    serve(pool)
+  end
+end
+
+-- Waits for a turn. Returns a connection, or true for the right to open one; nil when the time is up.
+local function wait_turn(pool, key, due)
+  local ticket <close> = setmetatable({ pool = pool, key = key, gate = host.gate() }, Ticket)
+  table.insert(pool.queue, ticket)
+  ticket.gate:wait(due)
+  local granted = ticket.granted
+  if granted ~= nil then
+    ticket.granted = false -- taken
+  end
+  return granted
+end
+
+-- A reservation, given back unless a connection came of it.
+local Reservation = {}
+
+function Reservation:__close()
+  if not self.used then
+    unreserve(self.pool, self.key)
+    serve(self.pool)
+  end
+end
+
+local function lease(pool, key, connection, reused)
+  return setmetatable({ pool = pool, key = key, connection = connection, reused = reused }, Lease)
+end
+
+--- Leases a connection: an idle one, or one that `connect(session)` opens (it returns a connection of
+--- the host's, or nil and an error). Waits for its turn when the limits are reached, until `due`.
+---@async
+---@param key string what makes connections interchangeable
+---@param due integer 0 for no limit
+---@param connect fun(session?: userdata): table?, perigee.Error?
+---@return perigee.http.Lease?, perigee.Error?
+function Pool:lease(key, due, connect)
+  local granted
+  if not self:is_awaited(key) then
+    granted = take_idle(self, key)
+    if not granted and has_room(self, key) then
+      reserve(self, key)
+      granted = true
+    end
+  end
+  granted = granted or wait_turn(self, key, due)
+  if not granted then
+    return host.failure("ETIMEDOUT", "no connection became free in time (timeout_ms)")
+  elseif granted ~= true then
+    return lease(self, key, granted, true)
+  end
+  local reservation <close> = setmetatable({ pool = self, key = key }, Reservation)
+  local connection, err = connect(self.sessions[key])
+  if not connection then
+    return nil, err
+  end
+  reservation.used = true
+  return lease(self, key, connection, false)
+end
+
+--- Whether somebody waits for a connection of this key: then nobody goes before them.
+---@param key string
+---@return boolean
+function Pool:is_awaited(key)
+  for _, ticket in ipairs(self.queue) do
+    if ticket.key == key then
+      return true
+    end
+  end
+  return false
+end
+
+local function remember_session(pool, key, connection)
+  local session = connection:session()
+  if not session then
+    return
+  end
+  if not pool.sessions[key] then
+    if pool.session_count >= MAX_SESSIONS then
+      pool.sessions, pool.session_count = {}, 0
+    end
+    pool.session_count = pool.session_count + 1
+  end
+  pool.sessions[key] = session
+end
+
+--- Gives the connection back: it is kept when its answer was read to the end and the server lets it live.
+function Lease:release()
+  local pool, connection = self.pool, self.connection
+  if not connection then
+    return
+  end
+  self.connection = nil
+  remember_session(pool, self.key, connection)
+  if not pool.closed and connection:park(pool.keep_alive_ms) then
+    table.insert(host_of(pool, self.key).idle, connection)
+  else
+    connection:close()
+    unreserve(pool, self.key)
+  end
+  serve(pool)
+end
+
+Lease.__close = Lease.release
+Lease.__gc = Lease.release
+
+--- Closes the idle connections now and the leased ones when they come back.
+function Pool:close()
+  self.closed = true
+  while evict(self) do
+  end
+end
+
+return M

@@ -13,27 +13,38 @@ struct after {
     struct peri_vm *vm;
     struct peri_form *form; /* its files are theirs, too */
     int functions;          /* registry reference of an array */
+    char request[33];       /* its id, for the log */
 };
 
+static void log_failure(const struct after *after, const char *text)
+{
+    peri_log_error("a function behind an answer failed (request %s): %s", after->request,
+                   text != NULL ? text : "without a message");
+}
+
+/* Runs the functions from number `next` on; the one before it has ended with `status`. */
 static int after_next(lua_State *L, int status, lua_KContext next)
 {
-    if (status != LUA_OK && status != LUA_YIELD && !peri_is_cancelled(L, -1))
-        peri_log_error("a function behind an answer failed: %s", luaL_tolstring(L, -1, NULL));
-    lua_settop(L, 2);
-    while (lua_rawgeti(L, 2, (lua_Integer) next) == LUA_TFUNCTION) {
+    const struct after *after = lua_touserdata(L, 1);
+    for (;;) {
+        if (status != LUA_OK && status != LUA_YIELD) {
+            log_failure(after, luaL_tolstring(L, -1, NULL));
+            if (peri_task_cancelled(peri_task_current(L)) != NULL)
+                return 0; /* so are the others */
+        }
+        lua_settop(L, 3);
+        if (lua_rawgeti(L, 3, (lua_Integer) next) != LUA_TFUNCTION)
+            return 0;
         next++;
-        status = lua_pcallk(L, 0, 0, 1, next, after_next);
-        if (status != LUA_OK && !peri_is_cancelled(L, -1))
-            peri_log_error("a function behind an answer failed: %s", luaL_tolstring(L, -1, NULL));
-        lua_settop(L, 2);
+        status = lua_pcallk(L, 0, 0, 2, next, after_next);
     }
-    return 0;
 }
 
 static int after_main(lua_State *L)
 {
     struct after *after = lua_touserdata(L, 1);
-    lua_settop(L, 0);
+    peri_task_current(L)->work = &after->vm->app.after_work;
+    lua_settop(L, 1);
     lua_pushcfunction(L, peri_traceback);
     lua_rawgeti(L, LUA_REGISTRYINDEX, after->functions);
     return after_next(L, LUA_OK, 1);
@@ -43,7 +54,7 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
 {
     struct after *after = owner;
     if (failed)
-        peri_log_error("the functions behind an answer failed: %s", lua_tostring(task->L, -1));
+        log_failure(after, lua_type(task->L, -1) == LUA_TSTRING ? lua_tostring(task->L, -1) : NULL);
     luaL_unref(after->vm->L, LUA_REGISTRYINDEX, after->functions);
     peri_form_free(after->form);
     free(after);
@@ -56,7 +67,9 @@ void peri_after_start(struct peri_exchange *exchange)
         fputs("perigee: out of memory (a task)\n", stderr);
         abort();
     }
-    *after = (struct after){exchange->vm, exchange->form, exchange->after};
+    *after =
+        (struct after){.vm = exchange->vm, .form = exchange->form, .functions = exchange->after};
+    peri_exchange_id(exchange, after->request);
     exchange->form = NULL;
     exchange->after = 0;
     peri_task_start(&exchange->vm->tasks, after_main, after, on_after_ended);

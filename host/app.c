@@ -129,6 +129,25 @@ static void read_limits(lua_State *L, struct peri_app *app, const struct peri_co
     };
 }
 
+static uint8_t read_on_disconnect(lua_State *L)
+{
+    static const char *const words[] = {"usual", "cancel", "finish", NULL};
+    lua_getfield(L, -1, "on_disconnect");
+    int word = luaL_checkoption(L, lua_gettop(L), "usual", words);
+    lua_pop(L, 1);
+    return (uint8_t) word;
+}
+
+/* The deadline of the operation on top of the stack; false is none. */
+static uint64_t read_timeout(lua_State *L, const struct peri_app *app)
+{
+    lua_getfield(L, -1, "timeout_ms");
+    bool none = lua_isboolean(L, -1);
+    lua_pop(L, 1);
+    return none ? 0
+                : (uint64_t) integer_field(L, "timeout_ms", (lua_Integer) app->limits.timeout_ms);
+}
+
 /* Reads the operation on top of the stack. */
 static void read_operation(lua_State *L, struct peri_app *app, struct peri_operation *operation)
 {
@@ -138,6 +157,11 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
     operation->errors = error_style(L);
     operation->max_body_bytes =
         (uint64_t) integer_field(L, "max_body_bytes", (lua_Integer) app->limits.max_body_bytes);
+    operation->label = text_field(L, "label");
+    operation->on_disconnect = read_on_disconnect(L);
+    operation->work->name = operation->label != NULL ? operation->label : operation->path;
+    operation->work->source = operation->source;
+    operation->work->timeout_ms = read_timeout(L, app);
     operation->handler = function_field(L, "handler");
     if (operation->path == NULL || operation->handler == LUA_NOREF)
         luaL_error(L, "an operation needs a path and a handler function");
@@ -200,6 +224,10 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->fallback = app->start = app->stop = LUA_NOREF;
     app->router = peri_router_new();
     read_limits(L, app, config);
+    app->refusal_work =
+        (struct peri_work){.name = "middleware", .timeout_ms = app->limits.timeout_ms};
+    app->after_work = (struct peri_work){.name = "a function behind an answer",
+                                         .timeout_ms = app->limits.after_timeout_ms};
     app->title = text_field(L, "title");
     app->docs = text_field(L, "docs");
     app->errors = error_style(L);
@@ -212,10 +240,12 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     luaL_checktype(L, -1, LUA_TTABLE);
     lua_Unsigned count = lua_rawlen(L, -1);
     app->operations = calloc(count > 0 ? count : 1, sizeof(*app->operations));
-    if (app->operations == NULL || app->router == NULL)
+    app->works = calloc(count > 0 ? count : 1, sizeof(*app->works));
+    if (app->operations == NULL || app->works == NULL || app->router == NULL)
         luaL_error(L, "out of memory");
     for (lua_Unsigned i = 1; i <= count; i++) {
         app->operation_count = i;
+        app->operations[i - 1].work = &app->works[i - 1];
         lua_rawgeti(L, -1, (lua_Integer) i);
         read_operation(L, app, &app->operations[i - 1]);
         lua_pop(L, 1);
@@ -286,12 +316,14 @@ void peri_app_deinit(struct peri_app *app)
 {
     for (size_t i = 0; i < app->operation_count; i++) {
         free(app->operations[i].path);
+        free(app->operations[i].label);
         free(app->operations[i].source);
     }
     for (size_t i = 0; i < app->threaded_count; i++)
         free(app->threaded[i]);
     free(app->threaded);
     free(app->operations);
+    free(app->works);
     free(app->title);
     free(app->docs);
     peri_router_free(app->router);

@@ -9,6 +9,7 @@
 #include "http.h"
 #include "router.h"
 #include "schema.h"
+#include "task.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -25,6 +26,13 @@ struct peri_error_style {
     enum peri_error_detail validation;
 };
 
+/* What becomes of a handler whose client has gone. */
+enum peri_on_disconnect {
+    PERI_DISCONNECT_USUAL, /* GET and HEAD are cancelled, the others finish */
+    PERI_DISCONNECT_CANCEL,
+    PERI_DISCONNECT_FINISH,
+};
+
 /* One path operation. */
 struct peri_operation {
     int handler;        /* registry reference of a function (req) -> result */
@@ -38,7 +46,10 @@ struct peri_operation {
     int inputs_ref;
     int response_ref; /* LUA_NOREF: results are written as they are */
     uint64_t max_body_bytes;
+    struct peri_work *work; /* what its tasks do: its deadline, its name */
+    uint8_t on_disconnect;  /* enum peri_on_disconnect */
     struct peri_error_style errors;
+    char *label;  /* methods and path, for logs */
     char *path;   /* as declared, for logs */
     char *source; /* file:line of the declaration; may be NULL */
 };
@@ -46,6 +57,9 @@ struct peri_operation {
 struct peri_app {
     struct peri_router *router; /* its values are struct peri_operation */
     struct peri_operation *operations;
+    struct peri_work *works;       /* of the operations */
+    struct peri_work refusal_work; /* middleware around answers of the host */
+    struct peri_work after_work;   /* functions behind an answer */
     size_t operation_count;
     int fallback; /* registry references, or LUA_NOREF: answers made by C pass through this one */
     int start;    /* called before the first request */

@@ -30,6 +30,8 @@ const struct peri_limit_option peri_limit_options[] = {
           "bytes a second of a body after that time; under it: 408"),
     LIMIT(keep_alive_timeout_ms, 5000, 1, 86400000, "for the next request; over it: close"),
     LIMIT(write_timeout_ms, 30000, 1, 86400000, "for the client to take a byte; over it: close"),
+    LIMIT(timeout_ms, 30000, 1, 86400000, "for an operation to answer; over it: 504"),
+    LIMIT(after_timeout_ms, 300000, 1, 86400000, "for the functions behind an answer"),
     LIMIT(shutdown_grace_ms, 10000, 0, 86400000, "for requests in flight when told to stop"),
     LIMIT(max_queued, 1000, 0, 1000000, "threaded calls that wait for a thread; over it: 503"),
     LIMIT(queue_timeout_ms, 10000, 1, 86400000, "for a thread to be free; over it: 503"),

@@ -27,6 +27,8 @@ struct peri_limits {
     uint64_t body_min_rate;   /* bytes a second, once body_timeout_ms have passed; 0: any */
     uint64_t keep_alive_timeout_ms;
     uint64_t write_timeout_ms; /* without the client taking any byte */
+    uint64_t timeout_ms;       /* for an operation to answer */
+    uint64_t after_timeout_ms; /* for the functions behind an answer */
     uint64_t shutdown_grace_ms;
     uint64_t max_queued; /* threaded calls that wait for a thread */
     uint64_t queue_timeout_ms;

@@ -4,6 +4,7 @@
 #include "loop.h"
 #include "proxy.h"
 #include "server.h"
+#include "watchdog.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,7 +12,11 @@
 #define PENDING_LIMIT 65536 /* unprocessed bytes behind a running request */
 #define QUEUE_LIMIT 131072  /* bytes the client has not taken: no further request is started */
 #define COPY_LIMIT 16384    /* a longer body is written from where it is */
-#define OUT_KEPT 65536      /* memory the loop's out buffer keeps between turns */
+#define TURN_EXCHANGES 64   /* that a connection begins in one turn of the loop */
+#define TURN_TICKS 2        /* of the watchdog: a turn is over after 5 to 10 ms */
+#define LEAVE_MS                                                                                   \
+    200 /* a client that ended its side may wait for the answer, or have gone: it has so long */
+#define OUT_KEPT 65536 /* memory the loop's out buffer keeps between turns */
 #define LINGER_MS 5000
 #define LATE_MS 250 /* a deadline that fires later than this was held up by ourselves */
 
@@ -22,7 +27,10 @@ struct write {
     char bytes[];
 };
 
-static void continue_conn(struct peri_conn *conn);
+struct turn;
+
+static void continue_conn(struct peri_conn *conn, struct turn *turn);
+static void continue_now(struct peri_conn *conn);
 
 static struct peri_conn *conn_of(void *handle)
 {
@@ -53,7 +61,7 @@ static void on_read_timer(struct peri_timer *timer)
         return;
     }
     conn->read_due = 0;
-    if (conn->state == PERI_CONN_OPEN && conn->exchange != NULL)
+    if (conn->state == PERI_CONN_OPEN && conn->exchange != NULL && !conn->ended)
         peri_exchange_refuse(conn->exchange, 408);
     else
         peri_conn_close(conn);
@@ -96,6 +104,7 @@ static void detach(struct peri_conn *conn)
     conn->state = PERI_CONN_CLOSING;
     peri_timer_stop(&loop->timers, &conn->read_timer);
     peri_timer_stop(&loop->timers, &conn->write_timer);
+    peri_list_remove(&conn->turn);
     if (loop->out_conn == conn) {
         loop->out_conn = NULL;
         peri_buf_reset(&loop->out, OUT_KEPT);
@@ -183,7 +192,7 @@ static void on_written(uv_write_t *req, int status)
     else if (conn->exchange != NULL)
         peri_exchange_on_drain(conn->exchange);
     if (conn->state == PERI_CONN_OPEN)
-        continue_conn(conn);
+        continue_now(conn);
 }
 
 /* Copies what the socket did not take; it is written when there is room. */
@@ -287,7 +296,33 @@ static size_t take_proxy_header(struct peri_conn *conn, const char *bytes, size_
     return used;
 }
 
-static void process(struct peri_conn *conn, const char *bytes, size_t len, bool from_pending)
+/* What a connection may use up in one turn. */
+struct turn {
+    unsigned exchanges;
+    unsigned ticks;
+};
+
+static struct turn begin_turn(void)
+{
+    return (struct turn){.ticks = peri_watchdog.ticks};
+}
+
+static bool turn_is_over(const struct turn *turn)
+{
+    return turn->exchanges >= TURN_EXCHANGES || peri_watchdog.ticks - turn->ticks >= TURN_TICKS;
+}
+
+/* The others first: the connection goes on when the loop has looked at them. */
+static void wait_for_turn(struct peri_conn *conn)
+{
+    if (!peri_list_empty(&conn->turn))
+        return;
+    peri_list_append(&conn->loop->turns, &conn->turn);
+    peri_loop_has_turns(conn->loop);
+}
+
+static void process(struct peri_conn *conn, const char *bytes, size_t len, bool from_pending,
+                    struct turn *turn)
 {
     size_t at = 0;
     conn->processing = true;
@@ -300,8 +335,9 @@ static void process(struct peri_conn *conn, const char *bytes, size_t len, bool 
             break;
         }
         if (conn->exchange == NULL) {
-            if (conn->close_after_write || conn->queued > QUEUE_LIMIT)
+            if (conn->close_after_write || conn->queued > QUEUE_LIMIT || turn_is_over(turn))
                 break;
+            turn->exchanges++;
             conn->exchange = peri_exchange_begin(conn);
         } else if (conn->exchange->complete) {
             break;
@@ -336,18 +372,26 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         bool writing = nread == UV_EOF && conn->queued > 0 && conn->state == PERI_CONN_OPEN;
         if (!answer_due && !writing)
             peri_conn_close(conn);
+        else if (conn->state == PERI_CONN_OPEN)
+            continue_now(conn);
         return;
     }
     if (conn->state == PERI_CONN_LINGERING)
         return;
+    struct turn turn = begin_turn();
+    if (!peri_list_empty(&conn->turn)) { /* it has had its turn */
+        peri_buf_add(&conn->pending, buf->base, (size_t) nread);
+        peri_conn_update_reading(conn);
+        return;
+    }
     if (conn->pending.len > 0) {
         peri_buf_add(&conn->pending, buf->base, (size_t) nread);
-        process(conn, conn->pending.data, conn->pending.len, true);
+        process(conn, conn->pending.data, conn->pending.len, true, &turn);
     } else {
-        process(conn, buf->base, (size_t) nread, false);
+        process(conn, buf->base, (size_t) nread, false, &turn);
     }
     if (conn->state == PERI_CONN_OPEN)
-        continue_conn(conn);
+        continue_conn(conn, &turn);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -374,11 +418,16 @@ void peri_conn_update_reading(struct peri_conn *conn)
 }
 
 /* What comes next, whenever something is over: the next request, idling or the end. */
-static void continue_conn(struct peri_conn *conn)
+static void continue_conn(struct peri_conn *conn, struct turn *turn)
 {
     while (conn->state == PERI_CONN_OPEN && conn->exchange == NULL && !conn->expects_proxy &&
-           conn->pending.len > 0 && !conn->close_after_write && conn->queued <= QUEUE_LIMIT)
-        process(conn, conn->pending.data, conn->pending.len, true);
+           conn->pending.len > 0 && !conn->close_after_write && conn->queued <= QUEUE_LIMIT) {
+        if (turn_is_over(turn)) {
+            wait_for_turn(conn);
+            break;
+        }
+        process(conn, conn->pending.data, conn->pending.len, true, turn);
+    }
     if (conn->state != PERI_CONN_OPEN)
         return;
 
@@ -393,8 +442,30 @@ static void continue_conn(struct peri_conn *conn)
     } else if (conn->exchange == NULL && conn->close_after_write && conn->queued == 0) {
         linger(conn);
         return;
+    } else if (conn->ended && conn->exchange != NULL && conn->read_due == 0 &&
+               peri_exchange_ends_with_client(conn->exchange)) {
+        peri_conn_set_read_due(conn, uv_now(&conn->loop->uv) + LEAVE_MS);
     }
     peri_conn_update_reading(conn);
+}
+
+static void continue_now(struct peri_conn *conn)
+{
+    struct turn turn = begin_turn();
+    continue_conn(conn, &turn);
+}
+
+void peri_conn_serve_turns(struct peri_loop *loop)
+{
+    struct peri_list turns; /* those who want another one come after the I/O that is ready then */
+    peri_list_init(&turns);
+    peri_list_take(&turns, &loop->turns);
+    struct peri_list *link;
+    while ((link = peri_list_pop(&turns)) != NULL) {
+        struct peri_conn *conn = peri_container_of(link, struct peri_conn, turn);
+        if (conn->state == PERI_CONN_OPEN)
+            continue_now(conn);
+    }
 }
 
 void peri_conn_exchange_over(struct peri_conn *conn, bool keep_alive)
@@ -404,7 +475,16 @@ void peri_conn_exchange_over(struct peri_conn *conn, bool keep_alive)
     if (!keep_alive)
         conn->close_after_write = true;
     if (!conn->processing)
-        continue_conn(conn);
+        continue_now(conn);
+}
+
+void peri_conn_exchange_left(struct peri_conn *conn, bool keep_alive)
+{
+    conn->exchange = NULL;
+    conn->read_due = 0;
+    if (!keep_alive)
+        conn->close_after_write = true;
+    wait_for_turn(conn);
 }
 
 void peri_conn_take_over(struct peri_conn *conn, const struct peri_protocol *protocol,
@@ -431,6 +511,7 @@ void peri_conn_open(struct peri_loop *loop, int fd, const union peri_address *pe
         peri_server_conn_closed(loop->server);
         return;
     }
+    peri_list_init(&conn->turn);
     conn->loop = loop;
     conn->peer = *peer;
     conn->expects_proxy = loop->config->proxy_protocol;

@@ -8,6 +8,9 @@
  * `pending`, and when that is full the socket is not read any more. What the socket does not take
  * is copied into one queue; while it is long, no further request is started.
  *
+ * A connection has a budget in each turn of the loop: what it has sent beyond it waits until the
+ * others have been served.
+ *
  * An idle connection holds this struct and nothing else. Belongs to one loop thread; freed in its
  * close callback. */
 #ifndef PERI_CONN_H
@@ -51,9 +54,10 @@ struct peri_conn {
     struct peri_buf pending;      /* read, not yet used */
     struct peri_timer read_timer; /* may fire before read_due: it is only ever moved forward */
     struct peri_timer write_timer;
-    uint64_t read_due;    /* when reading has taken too long; 0: it may take its time */
-    size_t queued;        /* bytes given to libuv that the socket has not taken */
-    size_t queued_before; /* the same when the write timer was started */
+    struct peri_list turn; /* among those of the loop that wait for their turn */
+    uint64_t read_due;     /* when reading has taken too long; 0: it may take its time */
+    size_t queued;         /* bytes given to libuv that the socket has not taken */
+    size_t queued_before;  /* the same when the write timer was started */
     uint8_t state;
     bool reading;
     bool processing;        /* bytes are being handed to the exchange */
@@ -80,6 +84,9 @@ bool peri_conn_is_full(const struct peri_conn *conn);
 /* The exchange is over and released. Goes on with the next request, lingers or closes. */
 void peri_conn_exchange_over(struct peri_conn *conn, bool keep_alive);
 
+/* The answer of the exchange is out but its task is not over: goes on as above, a turn later. */
+void peri_conn_exchange_left(struct peri_conn *conn, bool keep_alive);
+
 /* Reads or leaves the socket alone, as the exchange and the queues have room. */
 void peri_conn_update_reading(struct peri_conn *conn);
 
@@ -98,5 +105,9 @@ void peri_conn_take_over(struct peri_conn *conn, const struct peri_protocol *pro
 
 /* The server is stopping: closes when idle; otherwise the current answer is the last one. */
 void peri_conn_stop(struct peri_conn *conn);
+
+/* Serves the connections of the loop that wait for their turn; called after the I/O that was ready.
+ */
+void peri_conn_serve_turns(struct peri_loop *loop);
 
 #endif

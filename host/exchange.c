@@ -160,7 +160,7 @@ static void forget_waiters(struct peri_exchange *exchange)
 void peri_exchange_abort(struct peri_exchange *exchange, const char *reason)
 {
     exchange->conn = NULL;
-    if (exchange->task != NULL)
+    if (exchange->task != NULL && peri_exchange_ends_with_client(exchange))
         peri_task_cancel(exchange->task, reason);
     forget_waiters(exchange);
     end_if_over(exchange);
@@ -271,6 +271,47 @@ void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
     free(text);
 }
 
+/* --- deadlines and clients that leave -----------------------------------------------------------
+ */
+
+/* The answer is out and the task is not over: the connection goes on without it. */
+static void leave_conn(struct peri_exchange *exchange)
+{
+    struct peri_conn *conn = exchange->conn;
+    bool keep_alive = exchange->keep_alive && exchange->complete && !exchange->loop->stopping;
+    exchange->conn = NULL;
+    forget_waiters(exchange);
+    peri_conn_exchange_left(conn, keep_alive);
+}
+
+/* The operation took too long. May be called while its task runs. */
+static void on_expired(struct peri_task *task, void *owner)
+{
+    struct peri_exchange *exchange = owner;
+    if (exchange->conn == NULL || exchange->answered)
+        return;
+    peri_exchange_log(exchange, "not answered within %llu ms",
+                      (unsigned long long) task->work->timeout_ms);
+    if (exchange->status != 0) { /* a stream: its client must not take it for complete */
+        peri_conn_reset(exchange->conn);
+        return;
+    }
+    if (!exchange->complete)
+        exchange->keep_alive = false;
+    peri_answer_detail(exchange, 504, NULL);
+    if (exchange->conn != NULL)
+        leave_conn(exchange);
+}
+
+bool peri_exchange_ends_with_client(const struct peri_exchange *exchange)
+{
+    const struct peri_operation *operation = exchange->operation;
+    uint8_t wanted = operation != NULL ? operation->on_disconnect : PERI_DISCONNECT_USUAL;
+    if (wanted != PERI_DISCONNECT_USUAL)
+        return wanted == PERI_DISCONNECT_CANCEL;
+    return exchange->request.method == HTTP_GET || exchange->request.method == HTTP_HEAD;
+}
+
 /* --- the task ----------------------------------------------------------------------------------
  */
 
@@ -300,29 +341,36 @@ static void push_inputs(lua_State *L, struct peri_exchange *exchange)
 }
 
 /* What is called: the handler, or for a refusal the app's middleware around it. Pushes function and
- * arguments; returns how many these are. */
-static int push_call(lua_State *L, struct peri_exchange *exchange)
+ * arguments. */
+static void push_call(lua_State *L, struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
     if (operation == NULL) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->vm->app.fallback);
         lua_pushvalue(L, PERI_REQUEST_INDEX);
         peri_refusal_push(L, exchange);
-        return 2;
+        return;
     }
     if (exchange->site != NULL && peri_hop_push_errand(L, exchange))
-        return 2;
+        return;
     lua_rawgeti(L, LUA_REGISTRYINDEX, operation->handler);
     if (!operation->takes_request)
-        return 0;
+        return;
     lua_pushvalue(L, PERI_REQUEST_INDEX);
     if (!exchange->invalid)
-        return 1;
+        return;
     size_t len = 0;
     const char *errors = peri_result_errors(exchange->scratch->result, &len);
     lua_pushlstring(L, errors, len);
     peri_result_push_failed(L, operation->inputs, exchange->scratch->result);
-    return 3;
+}
+
+/* Calls the handler with what stands behind the request. */
+static int call(lua_State *L, int status, lua_KContext context)
+{
+    int arguments = lua_gettop(L) - PERI_REQUEST_INDEX - 1;
+    status = lua_pcallk(L, arguments, 1, PERI_TRACEBACK_INDEX, context, on_handler_end);
+    return on_handler_end(L, status, context);
 }
 
 int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
@@ -342,10 +390,11 @@ int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
             return 0;
         }
     }
-    int arguments = push_call(L, exchange);
-    int status =
-        lua_pcallk(L, arguments, 1, PERI_TRACEBACK_INDEX, (lua_KContext) exchange, on_handler_end);
-    return on_handler_end(L, status, (lua_KContext) exchange);
+    push_call(L, exchange);
+    const struct peri_work *work = peri_task_current(L)->work;
+    if (work != NULL && work->computes) /* known to: it starts behind those who do not */
+        return peri_task_queue(L, call, (lua_KContext) exchange);
+    return call(L, LUA_OK, (lua_KContext) exchange);
 }
 
 /* Whether a worker does all of it. */
@@ -361,6 +410,9 @@ static int exchange_main(lua_State *L)
 {
     struct peri_exchange *exchange = lua_touserdata(L, 1);
     exchange->task = peri_task_current(L);
+    exchange->task->work =
+        exchange->operation != NULL ? exchange->operation->work : &exchange->vm->app.refusal_work;
+    exchange->task->work->expired = on_expired;
     if (goes_whole(exchange))
         return peri_hop_whole(L, exchange);
     return peri_exchange_handle(L, exchange);

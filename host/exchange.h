@@ -103,7 +103,12 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn);
  * (conn->exchange is NULL then). */
 size_t peri_exchange_feed(struct peri_exchange *exchange, const char *bytes, size_t len);
 
-/* The connection is gone or has to go: detaches it and cancels the task. */
+/* Whether the handler is cancelled when the client has gone; otherwise it finishes. */
+bool peri_exchange_ends_with_client(const struct peri_exchange *exchange);
+
+/* The connection is gone or has to go: detaches it, and cancels the task if it ends with its
+ * client.
+ */
 void peri_exchange_abort(struct peri_exchange *exchange, const char *reason);
 
 /* The client closed its sending side with the message incomplete, or a deadline passed: answers

@@ -143,6 +143,30 @@ static void on_wake(uv_async_t *async)
         stop(loop, level);
 }
 
+/* --- turns of connections ----------------------------------------------------------------------
+ */
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void) idle; /* running at all is what it is for */
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct peri_loop *loop = check->data;
+    peri_conn_serve_turns(loop);
+    if (!peri_list_empty(&loop->turns))
+        return;
+    uv_check_stop(check);
+    uv_idle_stop(&loop->without_delay);
+}
+
+void peri_loop_has_turns(struct peri_loop *loop)
+{
+    uv_check_start(&loop->serve_turns, on_check);
+    uv_idle_start(&loop->without_delay, on_idle);
+}
+
 void peri_loop_post_socket(struct peri_loop *loop, int fd, const union peri_address *peer)
 {
     pthread_mutex_lock(&loop->inbox_mutex);
@@ -201,6 +225,7 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
 {
     *loop = (struct peri_loop){.server = server, .config = server->config, .index = index};
     peri_list_init(&loop->conns);
+    peri_list_init(&loop->turns);
     peri_list_init(&loop->vms);
     peri_list_init(&loop->free_exchanges);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
@@ -214,6 +239,9 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
         return rc;
     loop->uv_open = true;
     peri_timers_open(&loop->timers, &loop->uv);
+    uv_check_init(&loop->uv, &loop->serve_turns);
+    uv_idle_init(&loop->uv, &loop->without_delay);
+    loop->serve_turns.data = loop;
     loop->wake.data = loop;
     return uv_async_init(&loop->uv, &loop->wake, on_wake);
 }
@@ -257,6 +285,8 @@ int peri_loop_close(struct peri_loop *loop)
         uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
         peri_generation_close(loop);
         peri_timers_close(&loop->timers);
+        uv_close((uv_handle_t *) &loop->serve_turns, NULL);
+        uv_close((uv_handle_t *) &loop->without_delay, NULL);
         uv_close((uv_handle_t *) &loop->wake, NULL);
         uv_run(&loop->uv, UV_RUN_DEFAULT);
         peri_generation_free(loop);

@@ -40,7 +40,10 @@ struct peri_loop {
     struct peri_listener *listeners; /* one for each socket of the server */
     unsigned listener_count;
     struct peri_list conns;
-    atomic_uint conn_count; /* read by other loops that look for the least busy one */
+    struct peri_list turns;  /* connections that wait for their turn */
+    uv_check_t serve_turns;  /* runs while there are any, behind the I/O */
+    uv_idle_t without_delay; /* likewise: the loop does not block */
+    atomic_uint conn_count;  /* read by other loops that look for the least busy one */
     struct peri_list free_exchanges;
     unsigned free_exchange_count;
     struct peri_head_cache heads;
@@ -83,6 +86,9 @@ void peri_loop_post_stop(struct peri_loop *loop, int level);
 /* After the thread was joined (or never started): everything is closed and freed. Returns 0, or
  * UV_EBUSY when a handle was left open, which is a bug. */
 int peri_loop_close(struct peri_loop *loop);
+
+/* A connection waits for its turn. */
+void peri_loop_has_turns(struct peri_loop *loop);
 
 /* Closes every connection. */
 void peri_loop_cut(struct peri_loop *loop);

@@ -13,6 +13,7 @@
     10000              /* instructions until a coroutine that cannot be left is looked at again    \
                         */
 #define LONG_TICKS 3   /* a slice that has seen as many is over 10 ms */
+#define SURE_TICKS 64  /* until a hook that has not run is set again */
 #define MAX_PLACES 256 /* that are logged, then silence */
 
 /* A function that has held the loop, on behalf of one kind of work. */
@@ -53,9 +54,15 @@ void peri_slice_disarm(void)
         lua_sethook(L, theirs.hook, theirs.mask, theirs.count);
 }
 
+/* In a signal handler. Setting a hook marks every frame of the stack: where there are many
+ * thousands that takes longer than the time between two ticks, so it is done again only rarely, for
+ * the case that a mark was lost. */
 void peri_slice_overran(void *runner)
 {
-    arm(runner, 1);
+    lua_State *L = runner;
+    bool armed = peri_slice_hooked == L && lua_gethook(L) == on_count && lua_gethookcount(L) == 1;
+    if (!armed || peri_watchdog.ticks % SURE_TICKS == 0)
+        arm(L, 1);
 }
 
 void peri_slice_prepare(struct peri_task *task)

@@ -261,9 +261,9 @@ static void make_ready(struct peri_task *task)
 static void on_due(struct peri_timer *timer)
 {
     struct peri_task *task = peri_container_of(timer, struct peri_task, timer);
+    peri_task_cancel(task, "its deadline has passed");
     if (task->work != NULL && task->work->expired != NULL)
         task->work->expired(task, task->owner);
-    peri_task_cancel(task, "its deadline has passed");
 }
 
 /* Starts the timer of a task that waits, or computes for long. */
@@ -284,8 +284,10 @@ void peri_task_set_deadline(struct peri_task *task, uint64_t due)
 void peri_task_used_slice(struct peri_task *task)
 {
     start_timer(task);
-    if (peri_timer_runs(&task->timer) && task->timer.due <= uv_hrtime() / 1000000) {
-        peri_timer_stop(timers_of(task->all), &task->timer);
+    struct peri_timers *timers = timers_of(task->all);
+    uint64_t now = timers->frozen ? timers->now : uv_hrtime() / 1000000;
+    if (peri_timer_runs(&task->timer) && task->timer.due <= now) {
+        peri_timer_stop(timers, &task->timer);
         on_due(&task->timer);
     }
     if ((task->told > 0 || task->scope->seen != NULL) && task->overstayed++ >= LAST_SLICES)
@@ -397,7 +399,8 @@ static void run_ready(struct peri_tasks *tasks)
 static void run_slow(struct peri_tasks *tasks)
 {
     uint64_t began = uv_hrtime();
-    if (began < tasks->rest_until && tasks->events != tasks->events_before) {
+    if (began < tasks->rest_until && tasks->events != tasks->events_before &&
+        !timers_of(tasks)->frozen) {
         if (!peri_timer_runs(&tasks->rest))
             peri_timer_start(timers_of(tasks), &tasks->rest, tasks->rest_until / 1000000 + 1);
         update_idle(tasks);

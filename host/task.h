@@ -42,12 +42,12 @@ struct peri_grace;
 
 /* What a task does, for whom: shared by all tasks of a kind, outlives them, belongs to the VM. */
 struct peri_work {
-    const char *name;                                     /* for the log, "/items/{item_id}" */
-    const char *source;                                   /* where it was declared; may be NULL */
-    uint64_t timeout_ms;                                  /* 0: no deadline */
-    void (*expired)(struct peri_task *task, void *owner); /* before the task is cancelled for it;
-                                                             may be NULL, does not run Lua */
-    bool computes; /* its tasks have held the loop: they start behind the others */
+    const char *name;    /* for the log, "/items/{item_id}" */
+    const char *source;  /* where it was declared; may be NULL */
+    uint64_t timeout_ms; /* 0: no deadline */
+    void (*expired)(struct peri_task *task,
+                    void *owner); /* the task was cancelled for it; may be NULL, does not run Lua */
+    bool computes;                /* its tasks have held the loop: they start behind the others */
 };
 
 struct peri_task {

@@ -219,11 +219,17 @@ static int task_alive(lua_State *L)
     return 1;
 }
 
+/* overruns(): how many slices of this VM took more than 10 ms. */
+static int task_overruns(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer) peri_vm_of(L)->tasks.overruns);
+    return 1;
+}
+
 static const luaL_Reg task_functions[] = {
-    {"alive", task_alive},     {"cancelled", task_cancelled},
-    {"check", task_check},     {"closed", task_closed},
-    {"current", task_current}, {"resumes", task_resumes},
-    {"unwinds", task_unwinds}, {NULL, NULL},
+    {"alive", task_alive},     {"cancelled", task_cancelled}, {"check", task_check},
+    {"closed", task_closed},   {"current", task_current},     {"resumes", task_resumes},
+    {"unwinds", task_unwinds}, {"overruns", task_overruns},   {NULL, NULL},
 };
 
 int peri_open_task(lua_State *L)

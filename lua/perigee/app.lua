@@ -113,6 +113,10 @@ local ROOT = {
   depth = 0,
 }
 
+-- Options of which the innermost counts.
+-- stylua: ignore
+local INHERITED = { "deprecated", "hidden", "callbacks", "produces", "timeout_ms", "on_disconnect" }
+
 -- What operations inherit once a router's options are added to what it is included in.
 local function enter(outer, options, deps, middlewares)
   local inner = {
@@ -125,7 +129,7 @@ local function enter(outer, options, deps, middlewares)
     depth = outer.depth + 1,
     mounted_at = outer.mounted_at,
   }
-  for _, name in ipairs({ "deprecated", "hidden", "callbacks", "produces" }) do
+  for _, name in ipairs(INHERITED) do
     inner[name] = outer[name]
     if options[name] ~= nil then
       inner[name] = options[name]
@@ -215,7 +219,8 @@ local function describe(self, entry, context)
     middlewares = shared.middlewares,
     error_handlers = shared.error_handlers,
     strict = options.strict,
-    timeout_ms = options.timeout_ms,
+    timeout_ms = shared.timeout_ms,
+    on_disconnect = shared.on_disconnect,
     max_body_bytes = options.max_body_bytes,
     source = entry.source,
     file = entry.file,
@@ -394,7 +399,9 @@ local function build_operation(self, operation, singletons)
     problem = self.config.errors == "problem",
     validation_detail = self.config.validation_detail,
     source = operation.source,
+    label = table.concat(operation.methods, ",") .. " " .. operation.path,
     timeout_ms = operation.timeout_ms,
+    on_disconnect = operation.on_disconnect,
     max_body_bytes = operation.max_body_bytes,
     threaded = whole,
     hop = errands,

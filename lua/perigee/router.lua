@@ -36,6 +36,8 @@ local SHARED = {
   callbacks = "table",
   produces = "string|boolean",
   use = "table",
+  timeout_ms = "integer|boolean",
+  on_disconnect = "string",
 }
 
 -- The options of one operation and the types they are checked against.
@@ -51,7 +53,6 @@ M.operation_options = merged(SHARED, inputs.options, {
   response_description = "string",
   openapi = "table",
   strict = "boolean",
-  timeout_ms = "integer",
   max_body_bytes = "integer",
 })
 
@@ -151,6 +152,17 @@ function M.check_shared(what, options)
   if options.produces == true then
     errors.raise("%s: produces must be a content type, or false for none", what)
   end
+  local timeout_ms, on_disconnect = options.timeout_ms, options.on_disconnect
+  if timeout_ms == true or (timeout_ms and timeout_ms < 1) then
+    errors.raise(
+      "%s: timeout_ms must be 1 or more (false for none), not %s",
+      what,
+      tostring(timeout_ms)
+    )
+  end
+  if on_disconnect and on_disconnect ~= "cancel" and on_disconnect ~= "finish" then
+    errors.raise("%s: on_disconnect must be 'cancel' or 'finish', not '%s'", what, on_disconnect)
+  end
   if options.callbacks and type(options.callbacks.entries) ~= "table" then
     errors.raise("%s: callbacks must be a router", what)
   end
@@ -207,10 +219,8 @@ local function check_operation(what, options)
   if options.status and (options.status < 200 or options.status > 999) then
     errors.raise("%s: status must be from 200 to 999, not %d", what, options.status)
   end
-  for _, name in ipairs({ "timeout_ms", "max_body_bytes" }) do
-    if options[name] and options[name] < 1 then
-      errors.raise("%s: %s must be 1 or more, not %d", what, name, options[name])
-    end
+  if options.max_body_bytes and options.max_body_bytes < 1 then
+    errors.raise("%s: max_body_bytes must be 1 or more, not %d", what, options.max_body_bytes)
   end
 end
 

@@ -22,7 +22,7 @@ app:on_stop(function() perigee.sleep(1) events[#events + 1] = "stop" end)
 app:get("/events", function() return events end)
 app:get("/name", { deps = { name = get_name } }, function(req) return req.deps.name end)
 app:get("/broken", function() local nothing = nil return nothing.field end)
-app:get("/wait", function(req)
+app:get("/wait", { timeout_ms = false }, function(req)
   perigee.sleep(tonumber(req.query.ms))
   return { waited = req.query.ms }
 end)

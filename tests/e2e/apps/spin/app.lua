@@ -1,0 +1,136 @@
+-- Handlers that compute without end, each out of reach in its own way, and what they did about it.
+local perigee = require("perigee")
+local host = require("perigee.host")
+
+local app = perigee.app({ timeout_ms = 300, limits = { after_timeout_ms = 300 } })
+local seen = {}
+
+local function spin()
+  while true do
+  end
+end
+
+local function with(name)
+  return function()
+    return setmetatable({}, { [name] = spin })
+  end
+end
+
+local ways = {
+  plain = spin,
+  pcall = function()
+    while true do
+      pcall(spin)
+    end
+  end,
+  xpcall = function()
+    while true do
+      xpcall(spin, spin)
+    end
+  end,
+  ["message-handler"] = function()
+    xpcall(error, spin)
+    spin()
+  end,
+  metamethod = function()
+    return with("__index")().x
+  end,
+  tostring = function()
+    return tostring(with("__tostring")())
+  end,
+  sort = function()
+    table.sort({ 3, 1, 2 }, spin)
+  end,
+  gsub = function()
+    return (("abc"):gsub(".", spin))
+  end,
+  coroutine = function()
+    return coroutine.wrap(spin)()
+  end,
+  ["coroutines-in-pcall"] = function()
+    while true do
+      coroutine.resume(coroutine.create(spin))
+    end
+  end,
+  close = function()
+    local _ <close> = with("__close")()
+    perigee.sleep(100000)
+  end,
+  ["swallowed-waits"] = function()
+    while true do
+      pcall(perigee.sleep, 100000)
+    end
+  end,
+  ["after-waiting"] = function()
+    perigee.sleep(20)
+    spin()
+  end,
+}
+
+app:get("/", function()
+  return "alive"
+end)
+
+app:get("/spin/{way}", function(req)
+  local over <close> = setmetatable({}, {
+    __close = function()
+      seen[req.params.way] = (seen[req.params.way] or 0) + 1
+    end,
+  })
+  return ways[req.params.way](), over
+end)
+
+app:get("/ended/{way}", function(req)
+  return seen[req.params.way] or 0
+end)
+
+app:get("/finalizer", function()
+  for _ = 1, 2 do
+    setmetatable({}, { __gc = spin })
+    setmetatable({}, {
+      __gc = function()
+        while true do
+          pcall(spin)
+        end
+      end,
+    })
+  end
+  collectgarbage()
+  collectgarbage()
+  return "collected"
+end)
+
+app:get("/in-dependency", {
+  deps = { value = spin },
+}, function()
+  return "never"
+end)
+
+app:get("/in-middleware", {
+  use = {
+    function()
+      spin()
+    end,
+  },
+}, function()
+  return "never"
+end)
+
+app:get("/behind-the-answer", function(req)
+  req:after(spin)
+  return "answered"
+end)
+
+app:get("/compute/{n}", { timeout_ms = false }, function(req)
+  local sum = 0
+  for i = 1, tonumber(req.params.n) do
+    sum = sum + i
+  end
+  return sum
+end)
+
+app:get("/overruns", function()
+  return host.task.overruns()
+end)
+
+return app

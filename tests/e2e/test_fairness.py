@@ -1,0 +1,118 @@
+"""Handlers that compute: the others get their turn, and the deadline ends them, wherever they are."""
+
+import contextlib
+import time
+
+import pytest
+
+from wire import eventually
+
+WAYS = [
+    "plain",
+    "pcall",
+    "xpcall",
+    "message-handler",
+    "metamethod",
+    "tostring",
+    "sort",
+    "gsub",
+    "coroutine",
+    "coroutines-in-pcall",
+    "close",
+    "swallowed-waits",
+    "after-waiting",
+]
+CANNOT_BE_LEFT = {"message-handler", "tostring", "sort", "gsub"}
+TIMEOUT = b'{"detail":"Gateway Timeout"}'
+
+
+@pytest.fixture
+def spin(serve):
+    return serve("spin")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_deadline_ends_whatever_computes(spin, way):
+    with spin.connect() as conn, spin.connect() as other:
+        conn.request("GET", f"/spin/{way}")
+        if way not in CANNOT_BE_LEFT:  # Lua cannot yield there: the loop is held until the deadline
+            for _ in range(20):
+                assert other.get("/").body == b'"alive"'
+            assert not conn.readable()
+        answer = conn.answer()
+        assert (answer.status, answer.body) == (504, TIMEOUT)
+        assert answer.header("content-type") == "application/json"
+        assert conn.get("/").body == b'"alive"', "the connection goes on"
+        eventually(lambda: other.get(f"/ended/{way}").body == b"1", "its variables are closed")
+
+
+@pytest.mark.parametrize("target", ["/in-dependency", "/in-middleware"])
+def test_the_deadline_covers_what_stands_before_the_handler(spin, target):
+    with spin.connect() as conn:
+        assert conn.get(target).status == 504
+        assert conn.get("/").body == b'"alive"'
+
+
+def test_what_ended_uses_no_more_of_the_processor(spin):
+    with contextlib.ExitStack() as stack:
+        for way in WAYS:
+            conn = stack.enter_context(spin.connect())
+            conn.request("GET", f"/spin/{way}")
+        for way in WAYS:
+            eventually(lambda way=way: spin.get(f"/ended/{way}").body == b"1", way)
+    before = spin.cpu_seconds()
+    time.sleep(0.3)
+    assert spin.cpu_seconds() - before < 0.15
+
+
+def test_a_finalizer_that_does_not_end_is_stopped(spin):
+    assert spin.get("/finalizer").body == b'"collected"'
+    spin.wait_for_log(r"a __gc function failed: .*more than 10 ms", count=4)
+
+
+def test_a_function_behind_the_answer_has_a_deadline_of_its_own(spin):
+    with spin.connect() as conn:
+        assert conn.get("/behind-the-answer").body == b'"answered"'
+        assert conn.get("/").body == b'"alive"'
+    spin.wait_for_log(
+        r"a function behind an answer failed \(request [0-9a-f]{24}\): cancelled: its deadline"
+    )
+
+
+def test_the_log_names_route_file_and_line_once(spin):
+    for _ in range(3):
+        assert spin.get("/spin/plain").status == 504
+    line = spin.wait_for_log(r"held its loop")
+    assert "GET /spin/{way} (" in line
+    assert "app.lua:8" in line.split("held its loop")[1] or "app.lua:9" in line
+    assert int(spin.get("/overruns").body) >= 1
+    spin.stop()
+    assert spin.output.count("held its loop") == 1, spin.output
+
+
+def test_many_that_compute_share_half_of_the_loop(spin):
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(spin.connect()) for _ in range(20)]
+        for conn in conns:
+            conn.request("GET", "/compute/3000000")
+        with spin.connect() as other:
+            for _ in range(50):
+                assert other.get("/").body == b'"alive"'
+        assert not all(conn.readable() for conn in conns), "the others did not wait for them"
+        for conn in conns:
+            assert conn.answer().body == b"4500001500000"
+
+
+def test_a_pipeline_of_slow_handlers_does_not_keep_the_others_waiting(spin):
+    count = 300
+    with spin.connect() as greedy, spin.connect() as other:
+        greedy.send(b"GET /compute/200000 HTTP/1.1\r\nHost: perigee.test\r\n\r\n" * count)
+        greedy.answer()
+        assert other.get("/").body == b'"alive"'
+        answered = 1
+        while greedy.readable():
+            greedy.answer()
+            answered += 1
+        assert answered < count, "all of them were served in one turn"
+        for _ in range(count - answered):
+            assert greedy.answer().body == b"20000100000"

@@ -13,8 +13,8 @@ build: ## The release build: build/perigee
 	@scripts/deps build
 	@scripts/build release
 
-run: build ## Builds and serves an app: make run APP=apps/hello
-	build/perigee run $(APP)
+run: build ## Serves an app and reloads it on save: make run APP=apps/hello
+	build/perigee dev $(APP)
 
 test: ## Every test, with everything it needs
 	@scripts/deps build test

@@ -1,6 +1,7 @@
 #include "answer.h"
 
 #include "api/api.h"
+#include "develop.h"
 #include "exchange.h"
 #include "hop.h"
 #include "json_lua.h"
@@ -102,7 +103,8 @@ static void add_connection(struct peri_exchange *exchange, struct peri_buf *out)
         peri_buf_add_lit(out, "connection: keep-alive\r\n");
 }
 
-int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct peri_answer *answer)
+static int send_answer(lua_State *L, struct peri_exchange *exchange,
+                       const struct peri_answer *answer)
 {
     struct peri_conn *conn = exchange->conn;
     if (exchange->status != 0)
@@ -158,6 +160,21 @@ static void begin_problem(struct peri_buf *body, unsigned status, const char *de
         return;
     peri_buf_add_lit(body, ",\"detail\":");
     peri_json_add_string(body, detail, strlen(detail));
+}
+
+int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct peri_answer *answer)
+{
+    if (!exchange->loop->config->dev)
+        return send_answer(L, exchange, answer);
+    struct peri_buf page = {0};
+    struct peri_answer with_script = *answer;
+    if (peri_develop_add_script(L, exchange, answer, &page)) {
+        with_script.body = page.data;
+        with_script.body_len = page.len;
+    }
+    int rc = send_answer(L, exchange, &with_script);
+    peri_buf_deinit(&page);
+    return rc;
 }
 
 static void send_detail(struct peri_exchange *exchange, unsigned status, const char *detail,

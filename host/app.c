@@ -6,6 +6,7 @@
 #include <llhttp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 static uint64_t method_bit(lua_State *L, const char *name)
 {
@@ -96,6 +97,23 @@ static void check_limit_names(lua_State *L)
     }
 }
 
+/* The limits as those want them who hold to them. */
+static void derive_limits(struct peri_app *app)
+{
+    app->form_limits = peri_form_usual_limits;
+    app->form_limits.max_files = (unsigned) app->limits.max_form_files;
+    app->form_limits.max_fields = (unsigned) app->limits.max_form_fields;
+    app->form_limits.max_field_bytes = (size_t) app->limits.max_form_field_bytes;
+    if (app->form_limits.max_text_bytes < app->form_limits.max_field_bytes)
+        app->form_limits.max_text_bytes = app->form_limits.max_field_bytes;
+    app->http_limits = (struct peri_http_limits){
+        .max_head_bytes = (uint32_t) app->limits.max_head_bytes,
+        .max_headers = (uint32_t) app->limits.max_headers,
+        .max_target_bytes = (uint32_t) app->limits.max_target_bytes,
+        .max_chunk_ext_bytes = (uint32_t) app->limits.max_chunk_ext_bytes,
+    };
+}
+
 static void read_limits(lua_State *L, struct peri_app *app, const struct peri_config *config)
 {
     app->limits = config->limits;
@@ -115,18 +133,7 @@ static void read_limits(lua_State *L, struct peri_app *app, const struct peri_co
         }
     }
     lua_pop(L, 1);
-    app->form_limits = peri_form_usual_limits;
-    app->form_limits.max_files = (unsigned) app->limits.max_form_files;
-    app->form_limits.max_fields = (unsigned) app->limits.max_form_fields;
-    app->form_limits.max_field_bytes = (size_t) app->limits.max_form_field_bytes;
-    if (app->form_limits.max_text_bytes < app->form_limits.max_field_bytes)
-        app->form_limits.max_text_bytes = app->form_limits.max_field_bytes;
-    app->http_limits = (struct peri_http_limits){
-        .max_head_bytes = (uint32_t) app->limits.max_head_bytes,
-        .max_headers = (uint32_t) app->limits.max_headers,
-        .max_target_bytes = (uint32_t) app->limits.max_target_bytes,
-        .max_chunk_ext_bytes = (uint32_t) app->limits.max_chunk_ext_bytes,
-    };
+    derive_limits(app);
 }
 
 static uint8_t read_on_disconnect(lua_State *L)
@@ -251,6 +258,15 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+}
+
+int peri_app_empty(struct peri_app *app, const struct peri_config *config)
+{
+    app->fallback = app->start = app->stop = LUA_NOREF;
+    app->router = peri_router_new();
+    app->limits = config->limits;
+    derive_limits(app);
+    return app->router != NULL ? 0 : UV_ENOMEM;
 }
 
 void peri_app_each_shadowed(const struct peri_app *app,

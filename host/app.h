@@ -79,6 +79,9 @@ struct peri_app {
  */
 void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config);
 
+/* An app without operations. Returns 0 or UV_ENOMEM. */
+int peri_app_empty(struct peri_app *app, const struct peri_config *config);
+
 /* Calls `say` for each operation that no request reaches, with both places. */
 void peri_app_each_shadowed(const struct peri_app *app,
                             void (*say)(void *context, const char *text), void *context);

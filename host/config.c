@@ -402,10 +402,15 @@ void peri_config_default(struct peri_config *config)
         *peri_limit(&config->limits, i) = peri_limit_options[i].fallback;
 }
 
-int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
+int peri_config_parse(struct peri_config *config, int argc, char **argv, bool dev, char *error,
                       size_t error_size)
 {
     peri_config_default(config);
+    if (dev) {
+        config->dev = true;
+        config->supervise = false;
+        config->loops = 1;
+    }
     if (parse_environment(config, error, error_size) != 0)
         return -1;
     for (int i = 0; i < argc; i++) {
@@ -439,6 +444,8 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, char *e
         if (parse_flag(config, flag, value, error, error_size) != 0)
             return -1;
     }
+    if (config->app == NULL && dev)
+        config->app = ".";
     if (config->app == NULL) {
         snprintf(error, error_size, "which app? perigee run APPDIR, for example: perigee run .");
         return -1;

@@ -69,6 +69,7 @@ struct peri_endpoint {
 
 struct peri_config {
     const char *app; /* a directory with app.lua, or a Lua file */
+    bool dev;        /* in development: errors are shown, files are watched */
     const char *host;
     int port;
     bool address_given; /* host or port were asked for */
@@ -89,9 +90,10 @@ struct peri_config {
 /* The settings of a server that is told nothing. */
 void peri_config_default(struct peri_config *config);
 
-/* Reads the flags behind `perigee run`. Returns 0, or -1 with one line in `error` that says what is
+/* Reads the flags behind `perigee run`, or `perigee dev`, which has one loop and serves the current
+ * folder unless told otherwise. Returns 0, or -1 with one line in `error` that says what is
  * wrong and what is meant. `argv` must outlive the config. */
-int peri_config_parse(struct peri_config *config, int argc, char **argv, char *error,
+int peri_config_parse(struct peri_config *config, int argc, char **argv, bool dev, char *error,
                       size_t error_size);
 
 /* A text given as --set name=value: settings of the app's own, for perigee/settings.lua. There is

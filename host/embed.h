@@ -18,4 +18,7 @@ extern const size_t peri_embedded_count;
 extern const struct peri_embedded peri_assets[]; /* "swagger-ui.css.gz" */
 extern const size_t peri_assets_count;
 
+extern const struct peri_embedded peri_pages[]; /* "reload.js": of pages in development */
+extern const size_t peri_pages_count;
+
 #endif

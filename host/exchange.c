@@ -4,6 +4,7 @@
 #include "after.h"
 #include "answer.h"
 #include "api/api.h"
+#include "develop.h"
 #include "generation.h"
 #include "hop.h"
 #include "log.h"
@@ -97,6 +98,7 @@ static void release(struct peri_exchange *exchange)
 {
     struct peri_loop *loop = exchange->loop;
     peri_timer_stop(&loop->timers, &exchange->ping);
+    peri_list_remove(&exchange->link); /* from those that wait for news */
     peri_inflate_free(exchange->inflate);
     peri_form_free(exchange->form);
     peri_generation_leave(exchange->vm);
@@ -144,6 +146,11 @@ static void end_if_over(struct peri_exchange *exchange)
     release(exchange);
     if (conn != NULL)
         peri_conn_exchange_over(conn, keep_alive);
+}
+
+void peri_exchange_finish(struct peri_exchange *exchange)
+{
+    end_if_over(exchange);
 }
 
 /* Wakes whoever still waits for this exchange; nothing more will come. */
@@ -505,6 +512,17 @@ static void run(struct peri_exchange *exchange)
 {
     const struct peri_operation *operation = exchange->operation;
     exchange->started = true;
+    if (exchange->for_develop) {
+        struct peri_conn *conn = exchange->conn;
+        peri_develop_run(exchange);
+        if (conn->exchange != exchange) /* the client has gone, and the exchange with it */
+            return;
+        if (exchange->answered)
+            end_if_over(exchange);
+        else
+            persist(exchange);
+        return;
+    }
     if (operation == NULL && exchange->vm->app.fallback == LUA_NOREF) {
         peri_refusal_send(exchange);
         end_if_over(exchange);
@@ -557,6 +575,11 @@ static int on_head(void *context)
 
     exchange->keep_alive = (request->flags & PERI_REQUEST_KEEP_ALIVE) != 0;
     exchange->body_since = uv_now(&exchange->loop->uv);
+    if (exchange->loop->server->develop != NULL && peri_develop_takes(exchange)) {
+        exchange->for_develop = true;
+        exchange->started_ns = 0; /* nothing for the access log */
+        return 0;
+    }
     peri_exchange_match(exchange);
     if (request->content_length > peri_body_max(exchange))
         return 413;

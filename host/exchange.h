@@ -92,8 +92,9 @@ struct peri_exchange {
     uint64_t owed;          /* bytes of it that are still to come */
     bool in_place;          /* body_at points into the bytes being fed */
     bool said_continue;
-    bool complete; /* the whole message has arrived */
-    bool invalid;  /* declared inputs are not valid; the loop's result says why */
+    bool complete;    /* the whole message has arrived */
+    bool for_develop; /* develop.c answers it */
+    bool invalid;     /* declared inputs are not valid; the loop's result says why */
 };
 
 /* Takes an exchange from the loop's pool. */
@@ -114,6 +115,9 @@ void peri_exchange_abort(struct peri_exchange *exchange, const char *reason);
 /* The client closed its sending side with the message incomplete, or a deadline passed: answers
  * with `status` when that is still possible, and the connection closes. */
 void peri_exchange_refuse(struct peri_exchange *exchange, int status);
+
+/* It was answered outside of its task and of peri_exchange_feed(). */
+void peri_exchange_finish(struct peri_exchange *exchange);
 
 /* The socket has taken what was queued. */
 void peri_exchange_on_drain(struct peri_exchange *exchange);

@@ -47,6 +47,20 @@ void peri_generation_release(struct peri_generation *generation)
     free(generation);
 }
 
+/* A VM in its place; NULL: out of memory. */
+static struct peri_vm *add_vm(struct peri_generation *generation, unsigned index)
+{
+    struct peri_vm *vm = calloc(1, sizeof(*vm));
+    if (vm == NULL || peri_vm_open(vm, NULL, NULL) != 0) {
+        free(vm);
+        return NULL;
+    }
+    vm->life.generation = generation;
+    vm->silent = index > 0;
+    generation->vms[index] = vm;
+    return vm;
+}
+
 static int open_workers(struct peri_generation *generation, const struct peri_config *config,
                         struct peri_buf *error)
 {
@@ -65,21 +79,29 @@ int peri_generation_load(struct peri_generation *generation, const struct peri_c
                          struct peri_buf *error)
 {
     for (unsigned i = 0; i < generation->count; i++) {
-        struct peri_vm *vm = calloc(1, sizeof(*vm));
-        if (vm == NULL || peri_vm_open(vm, NULL, NULL) != 0) {
-            free(vm);
+        struct peri_vm *vm = add_vm(generation, i);
+        if (vm == NULL) {
             peri_buf_add_str(error, "out of memory: the app cannot be loaded");
             return UV_ENOMEM;
         }
-        generation->vms[i] = vm;
-        vm->life.generation = generation;
         vm->load_until = &generation->load_until;
-        vm->silent = i > 0;
+        vm->lists_files = config->dev && i == 0;
         int rc = peri_vm_load(vm, config, error);
         if (rc != 0)
             return rc;
     }
     return open_workers(generation, config, error);
+}
+
+int peri_generation_load_nothing(struct peri_generation *generation,
+                                 const struct peri_config *config)
+{
+    for (unsigned i = 0; i < generation->count; i++) {
+        struct peri_vm *vm = add_vm(generation, i);
+        if (vm == NULL || peri_app_empty(&vm->app, config) != 0)
+            return UV_ENOMEM;
+    }
+    return 0;
 }
 
 /* --- the start, on the loop --------------------------------------------------------------------

@@ -35,7 +35,7 @@ enum peri_phase {
 };
 
 struct peri_generation {
-    uint64_t number; /* 1 for the first that is loaded */
+    uint64_t number; /* 1 for the first that is loaded; 0: there is no app in it */
     unsigned count;
     struct peri_vm **vms;         /* by index of their loop */
     struct peri_workers *workers; /* for threaded functions; NULL when the app has none */
@@ -61,6 +61,10 @@ void peri_generation_release(struct peri_generation *generation);
  */
 int peri_generation_load(struct peri_generation *generation, const struct peri_config *config,
                          struct peri_buf *error);
+
+/* The same without an app: VMs that know no operation. */
+int peri_generation_load_nothing(struct peri_generation *generation,
+                                 const struct peri_config *config);
 
 /* On the loop's thread: takes over its VM and begins to start the app. */
 void peri_generation_adopt(struct peri_generation *generation, struct peri_loop *loop);

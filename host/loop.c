@@ -1,6 +1,7 @@
 #include "loop.h"
 
 #include "crash.h"
+#include "develop.h"
 #include "exchange.h"
 #include "generation.h"
 #include "log.h"
@@ -85,6 +86,8 @@ static void stop(struct peri_loop *loop, int level)
 {
     if (!loop->stopping) {
         loop->stopping = true;
+        if (loop->server->develop != NULL)
+            peri_develop_wake(loop, true);
         close_listeners(loop);
         loop->grace.fire = on_last_words;
         peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + LAST_WORDS_MS);
@@ -135,6 +138,8 @@ static void on_wake(uv_async_t *async)
         peri_generation_adopt(arriving, loop);
     peri_generation_follow(loop);
     peri_generation_tend(loop);
+    if (loop->server->develop != NULL)
+        peri_develop_wake(loop, false);
     take_inbox(loop);
     if (loop->vm != NULL && !atomic_load(&loop->server->short_of_room))
         resume_listeners(loop);
@@ -227,6 +232,7 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     peri_list_init(&loop->conns);
     peri_list_init(&loop->turns);
     peri_list_init(&loop->vms);
+    peri_list_init(&loop->listeners_to_news);
     peri_list_init(&loop->free_exchanges);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
     loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
@@ -282,6 +288,7 @@ int peri_loop_close(struct peri_loop *loop)
         take_inbox(loop);
         cut_conns(loop);
         peri_timer_stop(&loop->timers, &loop->grace);
+        peri_timer_stop(&loop->timers, &loop->develop_timer);
         uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
         peri_generation_close(loop);
         peri_timers_close(&loop->timers);

@@ -51,6 +51,8 @@ struct peri_loop {
     struct peri_conn *out_conn; /* whose they are; NULL when `out` is empty */
     struct peri_scratch scratch;
     char *read_buffer;
+    struct peri_list listeners_to_news; /* exchanges that develop.c answers when there are some */
+    struct peri_timer develop_timer;
     bool stopping;
 
     uv_async_t wake;

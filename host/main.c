@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int run(int argc, char **argv)
+static int run(int argc, char **argv, bool dev)
 {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -23,7 +23,7 @@ static int run(int argc, char **argv)
     }
     struct peri_config config;
     char error[256];
-    if (peri_config_parse(&config, argc - 2, argv + 2, error, sizeof(error)) != 0) {
+    if (peri_config_parse(&config, argc - 2, argv + 2, dev, error, sizeof(error)) != 0) {
         fprintf(stderr, "perigee: %s\n", error);
         return 2;
     }
@@ -61,7 +61,9 @@ int main(int argc, char **argv)
     fill_standard_streams();
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "run") == 0)
-        return run(argc, argv);
+        return run(argc, argv, false);
+    if (strcmp(command, "dev") == 0)
+        return run(argc, argv, true);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
         puts("perigee " PERIGEE_VERSION);
         return 0;

@@ -22,6 +22,7 @@ struct peri_load {
 };
 
 static void begin(struct peri_reload *reload);
+static void on_limit(uv_timer_t *timer);
 
 /* --- the loading thread ------------------------------------------------------------------------
  */
@@ -104,25 +105,39 @@ static void on_started(struct peri_reload *reload)
     peri_generation_release(generation);
 }
 
+/* Takes the reference. */
+static void start(struct peri_reload *reload, struct peri_generation *generation)
+{
+    struct peri_server *server = reload->server;
+    reload->starting = generation;
+    generation->started = &reload->progress;
+    atomic_store(&generation->starting, server->loop_count);
+    uv_timer_start(&reload->limit, on_limit, server->config->load_timeout_ms, 0);
+    for (unsigned i = 0; i < server->loop_count; i++)
+        peri_loop_post_generation(&server->loops[i], generation);
+}
+
 static void on_loaded(struct peri_reload *reload)
 {
     struct peri_load *load = reload->load;
     reload->load = NULL;
     pthread_join(load->thread, NULL);
+    struct peri_vm *first = load->generation->vms[0];
+    peri_buf_deinit(&reload->files);
+    if (first != NULL) {
+        reload->files = first->files;
+        first->files = (struct peri_buf){0};
+    }
     if (load->code != 0 || reload->closing) {
         peri_buf_add_byte(&load->error, '\0');
         end(reload, load->code, load->error.data);
         load_free(load);
         return;
     }
-    struct peri_server *server = reload->server;
-    reload->starting = load->generation;
+    struct peri_generation *generation = load->generation;
     load->generation = NULL;
     load_free(load);
-    atomic_store(&reload->starting->starting, server->loop_count);
-    uv_timer_start(&reload->limit, reload->limit.timer_cb, server->config->load_timeout_ms, 0);
-    for (unsigned i = 0; i < server->loop_count; i++)
-        peri_loop_post_generation(&server->loops[i], reload->starting);
+    start(reload, generation);
 }
 
 static void on_progress(uv_async_t *async)
@@ -173,7 +188,6 @@ static struct peri_load *load_new(struct peri_reload *reload)
     load->generation = peri_generation_new(++reload->loads, server->loop_count);
     if (load->generation == NULL)
         goto fail;
-    load->generation->started = &reload->progress;
     uint64_t limit_ns = server->config->load_timeout_ms * 1000000;
     atomic_store(&load->generation->load_until, uv_hrtime() + limit_ns);
     if (pthread_create(&load->thread, NULL, load_main, load) != 0)
@@ -205,6 +219,19 @@ void peri_reload_request(struct peri_reload *reload)
         reload->again = true;
     else
         begin(reload);
+}
+
+void peri_reload_nothing(struct peri_reload *reload)
+{
+    struct peri_server *server = reload->server;
+    struct peri_generation *generation = peri_generation_new(0, server->loop_count);
+    if (generation == NULL || peri_generation_load_nothing(generation, server->config) != 0) {
+        if (generation != NULL)
+            peri_generation_release(generation);
+        end(reload, UV_ENOMEM, "out of memory: nothing can be served");
+        return;
+    }
+    start(reload, generation);
 }
 
 double peri_reload_ms(const struct peri_reload *reload)
@@ -262,6 +289,7 @@ void peri_reload_close(struct peri_reload *reload)
     struct peri_generation *current = atomic_exchange(&reload->server->generation, NULL);
     if (current != NULL)
         peri_generation_release(current);
+    peri_buf_deinit(&reload->files);
     uv_close((uv_handle_t *) &reload->hangup, NULL);
     uv_close((uv_handle_t *) &reload->progress, NULL);
     uv_close((uv_handle_t *) &reload->limit, NULL);

@@ -32,8 +32,9 @@ struct peri_reload {
     struct peri_load *load; /* in its thread */
     struct peri_generation *starting;
     uint64_t began_ns;
-    uint64_t loads; /* begun so far */
-    bool again;     /* something changed since it began */
+    uint64_t loads;        /* begun so far */
+    struct peri_buf files; /* that the last load has read, each with a NUL behind; in development */
+    bool again;            /* something changed since it began */
     bool closing;
 };
 
@@ -43,6 +44,10 @@ int peri_reload_open(struct peri_reload *reload, struct peri_server *server, uv_
 
 /* Loads what the files say now. */
 void peri_reload_request(struct peri_reload *reload);
+
+/* Makes a generation without an app current, where there is none: for development, which shows what
+ * is wrong until there is one. */
+void peri_reload_nothing(struct peri_reload *reload);
 
 /* How long the load that has just ended took. */
 double peri_reload_ms(const struct peri_reload *reload);

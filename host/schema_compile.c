@@ -644,6 +644,21 @@ static void compile_checks(struct peri_compiler *c, int node, struct peri_type *
     lua_pop(c->L, 1);
 }
 
+static void compile_serializer(struct peri_compiler *c, int node, const struct peri_scope *scope,
+                               struct peri_type *type)
+{
+    if (peri_compile_get(c, node, "serialize") == LUA_TTABLE) {
+        int entry = lua_gettop(c->L);
+        struct peri_serializer *serializer = peri_compile_take(c, sizeof(*serializer));
+        if (peri_compile_get(c, entry, "fn") != LUA_TFUNCTION)
+            peri_compile_fail(c, &scope->place, "serialize must be { type, function }");
+        serializer->function = peri_compile_keep_lua(c);
+        serializer->type = peri_compile_part(c, entry, scope, "type", &any_type);
+        type->serializer = serializer;
+    }
+    lua_pop(c->L, 1);
+}
+
 struct peri_type *peri_compile(struct peri_compiler *c, int node, const struct peri_scope *scope)
 {
     lua_State *L = c->L;
@@ -681,6 +696,7 @@ struct peri_type *peri_compile(struct peri_compiler *c, int node, const struct p
     compile_kind(c, node, scope, type);
     compile_default(c, node, type);
     compile_checks(c, node, type);
+    compile_serializer(c, node, scope, type);
     if (type->kind == PERI_KIND_SECRET)
         c->program->has_secret = true;
     struct peri_late *late = peri_compile_take(c, sizeof(*late));

@@ -496,6 +496,7 @@ struct subject {
     int index;      /* of the value */
     int set_names;  /* of the names that were set; 0: what is there is set */
     bool is_object; /* userdata: fields are read through __index */
+    bool has_class; /* a table: those it lacks, too */
     bool first;     /* nothing is written yet */
 };
 
@@ -512,6 +513,11 @@ static int push_field(struct encoder *e, const struct subject *subject,
         lua_pop(L, 1);
         lua_pushlstring(L, member->wire.data, member->wire.len);
         kind = lua_rawget(L, subject->index);
+    }
+    if (kind == LUA_TNIL && subject->has_class) { /* a field that its class has, or computes */
+        lua_pop(L, 1);
+        lua_rawgeti(L, e->lua_values, member->key);
+        kind = lua_gettable(L, subject->index);
     }
     return kind;
 }
@@ -706,6 +712,18 @@ static bool encode_computed(struct encoder *e, struct subject *subject, struct f
     return true;
 }
 
+/* Whether the value at `index` is a table whose class, as Lua has them, may have further fields.
+ * The metatables of our own values have methods only. */
+static bool has_class(lua_State *L, int index)
+{
+    int top = lua_gettop(L);
+    bool found = lua_getmetatable(L, index) &&
+                 lua_rawgetp(L, top + 1, &peri_json_members) == LUA_TNIL &&
+                 lua_getfield(L, top + 1, "__index") != LUA_TNIL;
+    lua_settop(L, top);
+    return found;
+}
+
 static bool encode_model(struct encoder *e, int index, const struct peri_type *type,
                          struct filter filter, const struct peri_loc *loc)
 {
@@ -716,6 +734,7 @@ static bool encode_model(struct encoder *e, int index, const struct peri_type *t
         lua_pop(L, 1);
         subject.is_object = true;
     }
+    subject.has_class = !subject.is_object && has_class(L, index);
     if (!subject.is_object && (lua_type(L, index) != LUA_TTABLE || lua_rawlen(L, index) > 0)) {
         struct peri_run run;
         return validate_whole(e, index, type, loc, &run);
@@ -840,15 +859,33 @@ static bool encode_kind(struct encoder *e, int index, const struct peri_type *ty
 }
 
 /* On failure values stay on the stack; peri_schema_encode() clears it. */
+/* A value that is written as what a function of the app's makes of it. */
+static bool encode_serialized(struct encoder *e, int index, const struct peri_type *type,
+                              struct filter filter, const struct peri_loc *loc)
+{
+    lua_State *L = e->L;
+    luaL_checkstack(L, 12, NULL);
+    lua_pushvalue(L, index);
+    lua_rawgeti(L, e->lua_values, type->serializer->function);
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+    bool sound = encode(e, lua_gettop(L), type->serializer->type, filter, loc);
+    if (sound)
+        lua_pop(L, 1);
+    return sound;
+}
+
 static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
                    const struct peri_loc *loc)
 {
-    if (type->kind <= PERI_KIND_BOOLEAN && encode_plain(e, index, type))
+    if (type->kind <= PERI_KIND_BOOLEAN && type->serializer == NULL && encode_plain(e, index, type))
         return true;
     if ((type->nullable || type->optional) && is_null(e->L, index)) {
         peri_buf_add_lit(e->out, "null");
         return true;
     }
+    if (type->serializer != NULL)
+        return encode_serialized(e, index, type, filter, loc);
     if (e->depth >= MAX_DEPTH)
         return fail_with(e, loc, e->lua_values, PERI_ERROR_RECURSION_LOOP);
     luaL_checkstack(e->L, 12, NULL);

@@ -181,14 +181,21 @@ struct peri_case {
     const struct peri_type *type;
 };
 
+/* What a value is written as in place of itself. */
+struct peri_serializer {
+    const struct peri_type *type; /* of what the function returns */
+    int function;                 /* index in the program's Lua values */
+};
+
 struct peri_type {
     uint8_t kind;
     bool optional;
     bool nullable;
     bool strict;
     struct peri_text label; /* Pydantic's name of the validator, shown in a union's loc */
-    const struct peri_default *fallback; /* NULL: none */
-    const struct peri_checks *checks;    /* NULL: none */
+    const struct peri_default *fallback;      /* NULL: none */
+    const struct peri_checks *checks;         /* NULL: none */
+    const struct peri_serializer *serializer; /* NULL: none */
     union {
         struct {
             uint32_t min, max; /* code points or bytes */

@@ -1,10 +1,12 @@
 #include "server.h"
 
 #include "crash.h"
+#include "develop.h"
 #include "generation.h"
 #include "log.h"
 #include "reload.h"
 #include "supervised.h"
+#include "watch.h"
 #include "worker.h"
 
 #include <signal.h>
@@ -77,6 +79,10 @@ struct signals {
     uv_timer_t patience; /* for loops that do not come back from Lua to be told */
     struct peri_server *server;
     struct peri_reload reload;
+    struct peri_watch watch; /* of the app's files, in development */
+    bool watching;
+    bool announced;    /* the log has said where it serves */
+    char changed[128]; /* what made it load the app again */
     int level;
     int code; /* that the process will exit with */
 };
@@ -114,6 +120,11 @@ static void on_signal(uv_signal_t *signal, int number)
 
 static void banner(const struct peri_server *server, const struct peri_app *app)
 {
+    if (atomic_load(&server->generation)->number == 0) {
+        peri_log_info("%s shows what is wrong, until the app loads",
+                      server->sockets->count > 0 ? server->sockets->list[0].name : "the server");
+        return;
+    }
     struct peri_buf text = {0};
     peri_buf_addf(&text, "%s on ", app->title != NULL ? app->title : "an app");
     for (unsigned i = 0; i < server->sockets->count; i++)
@@ -124,35 +135,67 @@ static void banner(const struct peri_server *server, const struct peri_app *app)
     const char *url = server->sockets->count > 0 ? server->sockets->list[0].name : "";
     if (app->docs != NULL && strncmp(url, "http", 4) == 0)
         peri_buf_addf(&text, ", docs at %s%s", url, app->docs);
-    peri_log_info("%.*s)", (int) text.len, text.data);
+    peri_log_info("%.*s)%s", (int) text.len, text.data,
+                  server->config->dev ? "; loaded again when its files change" : "");
     peri_buf_deinit(&text);
+}
+
+static void on_first(struct signals *signals, const struct peri_app *app)
+{
+    banner(signals->server, app);
+    peri_supervised_ready(app->limits.shutdown_grace_ms);
+    signals->announced = true;
+}
+
+static void on_reloaded(struct signals *signals, const struct peri_app *app)
+{
+    const char *changed = signals->changed;
+    peri_log_info("reloaded in %.0f ms%s%s%s: %s, %zu operation%s",
+                  peri_reload_ms(&signals->reload), *changed != '\0' ? " (" : "", changed,
+                  *changed != '\0' ? ")" : "", app->title != NULL ? app->title : "an app",
+                  app->operation_count, app->operation_count == 1 ? "" : "s");
+}
+
+static void on_load_failed(struct signals *signals, int code, const char *error)
+{
+    if (current_app(signals->server) != NULL) {
+        bool served = atomic_load(&signals->server->generation)->number > 0;
+        peri_log_error("%s%s", error, served ? "\n\n  the version before it keeps serving" : "");
+        return;
+    }
+    peri_log_error("%s", error);
+    if (signals->server->develop != NULL) {
+        peri_reload_nothing(&signals->reload);
+    } else {
+        signals->code = code == UV_ENOENT ? 2 : 1;
+        stop(signals, 2);
+    }
 }
 
 static void on_load_ended(struct peri_reload *reload, int code, const char *error)
 {
     struct signals *signals = peri_container_of(reload, struct signals, reload);
     const struct peri_app *app = current_app(signals->server);
-    bool first = reload->loads == 1;
-    if (error == NULL) {
+    struct peri_develop *develop = signals->server->develop;
+    uint64_t number = app != NULL ? atomic_load(&signals->server->generation)->number : 0;
+    if (develop != NULL && (error != NULL || number > 0))
+        peri_develop_tell(develop, signals->server, reload->loads, error);
+    for (size_t at = 0; at < reload->files.len && signals->watching;
+         at += strlen(reload->files.data + at) + 1)
+        peri_watch_add(&signals->watch, reload->files.data + at);
+    if (signals->announced)
+        peri_supervised_reloaded();
+    if (error != NULL) {
+        on_load_failed(signals, code, error);
+    } else {
         choose_max_connections(signals->server);
         peri_app_warn(app);
+        if (signals->announced)
+            on_reloaded(signals, app);
+        else
+            on_first(signals, app);
     }
-    if (error == NULL && first) {
-        banner(signals->server, app);
-        peri_supervised_ready(app->limits.shutdown_grace_ms);
-    } else if (error == NULL) {
-        peri_log_info("reloaded in %.0f ms: %s, %zu operation%s", peri_reload_ms(reload),
-                      app->title != NULL ? app->title : "an app", app->operation_count,
-                      app->operation_count == 1 ? "" : "s");
-    } else if (app != NULL) {
-        peri_log_error("%s\n\n  the version before it keeps serving", error);
-    } else {
-        peri_log_error("%s", error);
-        signals->code = code == UV_ENOENT ? 2 : 1;
-        stop(signals, 2);
-    }
-    if (!first)
-        peri_supervised_reloaded();
+    signals->changed[0] = '\0';
 }
 
 /* --- the supervisor ----------------------------------------------------------------------------
@@ -205,6 +248,19 @@ static void close_supervisor(struct signals *signals)
     uv_close((uv_handle_t *) &signals->beat, NULL);
 }
 
+/* --- development ------------------------------------------------------------------------------
+ */
+
+static void on_files_changed(struct peri_watch *watch, const char *file, size_t others)
+{
+    struct signals *signals = peri_container_of(watch, struct signals, watch);
+    if (others > 0)
+        snprintf(signals->changed, sizeof(signals->changed), "%.90s and %zu more", file, others);
+    else
+        snprintf(signals->changed, sizeof(signals->changed), "%.120s", file);
+    peri_reload_request(&signals->reload);
+}
+
 /* --- their end ---------------------------------------------------------------------------------
  */
 
@@ -248,6 +304,8 @@ static void wait_for_end(struct signals *signals)
     pthread_join(joiner, NULL);
 
     peri_reload_close(&signals->reload);
+    if (signals->watching)
+        peri_watch_close(&signals->watch);
     uv_close((uv_handle_t *) &signals->term, NULL);
     uv_close((uv_handle_t *) &signals->interrupt, NULL);
     uv_close((uv_handle_t *) &signals->ended, NULL);
@@ -293,6 +351,17 @@ static int open_loops(struct peri_server *server)
     return 0;
 }
 
+/* In development: from now on changes of the app's files load it again. Returns 0 or a UV_E* code,
+ * when there is nothing to watch. */
+static int open_development(struct signals *signals, const struct peri_config *config)
+{
+    int rc = peri_watch_open(&signals->watch, &signals->uv, config->app, on_files_changed);
+    signals->watching = true;
+    if (rc != 0)
+        peri_log_error("no app at '%s': %s", config->app, uv_strerror(rc));
+    return rc;
+}
+
 int peri_server_run(const struct peri_config *config, struct peri_sockets *sockets)
 {
     struct peri_server server = {.config = config, .sockets = sockets};
@@ -302,6 +371,8 @@ int peri_server_run(const struct peri_config *config, struct peri_sockets *socke
     peri_crash_open();
     if (peri_log_open(config->log) != 0)
         return code;
+    if (config->dev)
+        server.develop = peri_develop_new();
     if (open_loops(&server) != 0)
         goto end_loops;
 
@@ -315,13 +386,19 @@ int peri_server_run(const struct peri_config *config, struct peri_sockets *socke
             _exit(1); /* the loops that run already have nothing to finish */
         }
     }
-    peri_reload_request(&signals.reload);
+    if (config->dev && open_development(&signals, config) != 0) {
+        signals.code = 2;
+        stop(&signals, 2);
+    } else {
+        peri_reload_request(&signals.reload);
+    }
     wait_for_end(&signals);
     code = signals.code;
 
 end_loops:
     close_loops(&server);
     peri_sockets_close(sockets);
+    peri_develop_free(server.develop);
     peri_log_close();
     return code;
 }

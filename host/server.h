@@ -7,11 +7,13 @@
 
 #include <stdatomic.h>
 
+struct peri_develop;
 struct peri_generation;
 struct peri_loop;
 
 struct peri_server {
     const struct peri_config *config;
+    struct peri_develop *develop; /* NULL but in development */
     struct peri_loop *loops;
     unsigned loop_count;
     struct peri_sockets *sockets;                 /* closed once the server stops */

@@ -58,11 +58,20 @@ static int text_load(lua_State *L)
     return lua_gettop(L);
 }
 
+/* For whoever watches the files of an app. */
+static void list_file(lua_State *L, const char *name)
+{
+    struct peri_vm *vm = peri_vm_of(L);
+    if (name != NULL && vm->lists_files)
+        peri_buf_add(&vm->files, name, strlen(name) + 1);
+}
+
 /* loadfile(name, mode, env) likewise. */
 static int text_loadfile(lua_State *L)
 {
     const char *name = luaL_optstring(L, 1, NULL);
     bool has_env = !lua_isnone(L, 3);
+    list_file(L, name);
     if (luaL_loadfilex(L, name, "t") != LUA_OK) {
         lua_pushnil(L);
         lua_insert(L, -2);
@@ -86,6 +95,7 @@ static int text_dofile(lua_State *L)
 {
     const char *name = luaL_optstring(L, 1, NULL);
     lua_settop(L, 1);
+    list_file(L, name);
     if (luaL_loadfilex(L, name, "t") != LUA_OK)
         return lua_error(L);
     lua_callk(L, 0, LUA_MULTRET, 0, after_dofile);
@@ -105,6 +115,7 @@ static int search_file(lua_State *L)
         return 1; /* the list of places that were tried */
     lua_pop(L, 1);
     const char *file = lua_tostring(L, -1);
+    list_file(L, file);
     if (luaL_loadfilex(L, file, "t") != LUA_OK)
         return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
                           lua_tostring(L, -1));
@@ -219,6 +230,7 @@ void peri_vm_close(struct peri_vm *vm)
     vm->L = NULL;
     peri_heap_deinit(&vm->heap);
     peri_app_deinit(&vm->app);
+    peri_buf_deinit(&vm->files);
 }
 
 /* Pushes a search path without its relative entries: what an app loads must not depend on the

@@ -51,7 +51,9 @@ struct peri_vm {
     struct peri_app app;        /* valid after peri_vm_load() */
     struct peri_heap heap;      /* its memory */
     struct peri_life life;
+    struct peri_buf files; /* it loaded, each with a NUL behind; kept where `lists_files` says so */
     const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
+    bool lists_files;
     bool silent; /* warnings about the app are left to another VM of its generation */
     struct peri_workers *workers; /* of its generation; NULL: threaded functions are just called */
     struct peri_worker *worker;   /* whose VM it is; NULL on a loop thread */

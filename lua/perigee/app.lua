@@ -3,12 +3,14 @@
 
 local answers = require("perigee.answers")
 local compose = require("perigee.compose")
+local conditional = require("perigee.conditional")
 local dependency = require("perigee.dependency")
 local docs = require("perigee.docs")
 local errors = require("perigee.errors")
 local hop = require("perigee.hop")
 local host = require("perigee.host")
 local inputs = require("perigee.inputs")
+local node_of = require("perigee.node")
 local openapi = require("perigee.openapi")
 local ordered = require("perigee.ordered")
 local response_of = require("perigee.response")
@@ -191,7 +193,8 @@ end
 local function describe(self, entry, context)
   local options = entry.options
   local path = context.prefix .. entry.path
-  local given_name = options.name or (entry.handler and source.name_of(threaded.inner(entry.handler)))
+  local given_name = options.name
+    or (entry.handler and source.name_of(threaded.inner(entry.handler)))
   local shared = enter(context, options, entry.deps, options.use or {})
   local operation = {
     what = entry.what,
@@ -208,8 +211,9 @@ local function describe(self, entry, context)
     deps = shared.deps,
     groups = entry.groups,
     implicit = inputs.complete_path(entry.source .. ": " .. entry.what, entry.groups, path),
-    response = options.response,
-    item = options.item,
+    response = node_of.of(options.response),
+    item = node_of.of(options.item),
+    etag = options.etag,
     response_options = options.response_options,
     response_description = options.response_description,
     responses = shared.responses,
@@ -367,6 +371,9 @@ local function build_operation(self, operation, singletons)
   end
   if operation.produces and not openapi.is_json(operation.produces) then
     handler = response_of.texts(handler, operation.produces, operation.status)
+  end
+  if operation.etag then
+    handler = conditional.tagged(handler, operation.status, response)
   end
   local resolves = #plan.steps > 0
   local sees = declared ~= nil and sees_invalid(operation, plan)

@@ -1,8 +1,11 @@
 --- Conditional requests (RFC 9110, 13): whether a client has what it asks for already, or would change
---- what it has not seen. Looks at headers alone.
+--- what it has not seen. Files, operations with `etag = true`, and handlers that know their state ask here.
 
+local errors = require("perigee.errors")
 local headers = require("perigee.headers")
 local http_date = require("perigee.http_date")
+local json = require("perigee.json")
+local response = require("perigee.response")
 
 local M = {}
 
@@ -51,6 +54,83 @@ function M.evaluate(req, etag, modified)
     end
   end
   return nil
+end
+
+--- For handlers that know the state of what they are asked about: the answer for a client that has it
+--- already, nil when the handler is to go on. Raises 412 when the client speaks of another state, so a
+--- PUT with `If-Match` is stopped before it overwrites what its client has not seen.
+---
+---     local unchanged = perigee.conditional.check(req, ('"%d"'):format(item.version))
+---     if unchanged then return unchanged end
+---@param req perigee.Request
+---@param etag string? with its quotes; nil: there is nothing yet
+---@param modified integer? seconds since 1970
+---@return perigee.Response? answer 304
+function M.check(req, etag, modified)
+  if etag and not etag:find('^W?/?"[^"]*"$') then
+    errors.raise("conditional.check: an etag needs its quotes: '\"%s\"'", etag)
+  end
+  local status = M.evaluate(req, etag, modified)
+  if status == 412 then
+    error(errors.http_error(412), 0)
+  elseif status == 304 then
+    return response.empty(304, { headers = etag and { ETag = etag } or nil })
+  end
+end
+
+-- The text of a response that is there as a whole; nil for streams and files.
+local function text_of(answer)
+  if answer.body or answer.stream or answer.file then
+    return answer.body
+  elseif answer.json == nil then
+    return ""
+  elseif not answer.schema then
+    return json.encode(answer.json)
+  end
+  local text, message = answer.schema:encode(answer.json)
+  if not text then
+    error(message, 0)
+  end
+  return text
+end
+
+local function tag_of(text)
+  local digest = require("perigee.crypto").hash("sha1", text)
+  return '"'
+    .. digest:sub(1, 10):gsub(".", function(byte)
+      return ("%02x"):format(byte:byte())
+    end)
+    .. '"'
+end
+
+--- Gives the answers of a handler an ETag made of their bytes, and a 304 to those who have it.
+---@param handler perigee.Handler
+---@param status integer of plain results
+---@param schema userdata? of plain results
+---@return perigee.Handler
+function M.tagged(handler, status, schema)
+  return function(req)
+    local result = handler(req)
+    local answer = response.of(result, status, schema)
+    answer.is_plain = answer.is_plain or answer ~= result
+    local reads = req.method == "GET" or req.method == "HEAD"
+    local final = answer.is_plain and req.response.status or answer.status
+    local text = reads and final == 200 and not answer:get("ETag") and text_of(answer)
+    if not text then
+      return answer
+    end
+    local etag = tag_of(text)
+    local unchanged = M.check(req, etag)
+    if unchanged then
+      return unchanged
+    end
+    if answer.json ~= nil then
+      answer.json, answer.schema = nil, nil
+      answer.content_type = answer.content_type or "application/json"
+    end
+    answer.body = text
+    return answer:set("ETag", etag)
+  end
 end
 
 return M

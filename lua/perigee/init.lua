@@ -46,6 +46,7 @@ setmetatable(json, {
 -- The module of this name, or what stands under it in another one.
 local LAZY = {
   compress = true,
+  conditional = true,
   crypto = true,
   events = "streams",
   file = true,
@@ -72,6 +73,7 @@ local perigee = {
   json = json,
   text = response.text,
   html = response.html,
+  xml = response.xml,
   bytes = response.bytes,
   empty = response.empty,
   redirect = response.redirect,

@@ -52,12 +52,13 @@ end
 local function read_group(what, key, source, declared)
   what = what .. ": " .. key
   local group = { source = source, as = key, what = what, at = (errors.caller()) }
-  if node_of.is_type(declared) then
-    local kind = target_of(declared).kind
+  local node = node_of.of(declared)
+  if node then
+    local kind = target_of(node).kind
     if source ~= "body" and kind ~= "model" and kind ~= "object" then
       errors.raise("%s: a model or a table of types is needed, not a t.%s", what, kind)
     end
-    group.model = declared
+    group.model = node
     return group
   end
   group.fields = model.read_fields(what, declared)

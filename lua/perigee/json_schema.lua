@@ -372,7 +372,9 @@ local HAS_PARTS = {
 -- counts, as it does for Pydantic, which compares references by name.
 local function differs(node, known)
   node = resolve(node)
-  if not HAS_PARTS[node.kind] then
+  if node.serialize then
+    return true
+  elseif not HAS_PARTS[node.kind] then
     return node.kind == "decimal"
   end
   if known[node] ~= nil then
@@ -440,7 +442,9 @@ function Generator:schema(node, mode)
     target = resolve(node)
   end
   local schema
-  if is_definition(target) then
+  if mode == "output" and target.serialize then
+    schema = self:schema(target.serialize.type, mode)
+  elseif is_definition(target) then
     schema = Schema({ ["$ref"] = "" })
     self:refer(schema, "$ref", target, mode)
   elseif target ~= node then

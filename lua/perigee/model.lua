@@ -14,7 +14,7 @@ local M = {}
 ---@return { name: string, type: perigee.Type }[]
 function M.read_fields(what, declared)
   local fields, seen = {}, {}
-  if type(declared) ~= "table" or node_of.is_type(declared) then
+  if type(declared) ~= "table" or node_of.of(declared) then
     errors.raise("%s: fields must be a table of types", what)
   end
   if #declared > 0 then
@@ -33,7 +33,7 @@ function M.read_fields(what, declared)
     if type(field.name) ~= "string" then
       errors.raise("%s: field names must be strings, not %s", what, tostring(field.name))
     end
-    node_of.check(what .. ": field '" .. field.name .. "'", field.type)
+    field.type = node_of.check(what .. ": field '" .. field.name .. "'", field.type)
     if seen[field.name] then
       errors.raise("%s: field '%s' is declared twice", what, field.name)
     end

@@ -34,6 +34,7 @@ local COMMON = {
   strict = "boolean",
   check = "function",
   check_before = "function",
+  serialize = "table",
 }
 
 local function options(own)
@@ -98,6 +99,7 @@ local OPTIONS = {
   file = options({ max_bytes = "integer", types = "table" }),
 }
 
+local FUNCTIONS = { check = true, check_before = true, computed = true, serialize = true }
 local EXTRA = { ignore = true, forbid = true, allow = true }
 local MOMENTS = { datetime = true, date = true, time = true, duration = true }
 local LISTS = { array = true, set = true, tuple = true }
@@ -110,15 +112,28 @@ function M.is_type(value)
   return type(value) == "table" and getmetatable(value) == Type
 end
 
---- Raises unless a value is a type; returns it.
+--- The type that a value is, or that a class says it has: its metafield `__schema`. Nil for any other.
+---@param value any
+---@return perigee.Type?
+function M.of(value)
+  if M.is_type(value) then
+    return value
+  end
+  local metatable = getmetatable(value)
+  local schema = type(metatable) == "table" and rawget(metatable, "__schema")
+  return M.is_type(schema) and schema or nil
+end
+
+--- Raises unless a value is a type, or a class that has one; returns the type.
 ---@param what string
 ---@param value any
 ---@return perigee.Type
 function M.check(what, value)
-  if not M.is_type(value) then
+  local node = M.of(value)
+  if not node then
     errors.raise("%s: a type such as t.string is needed, not %s", what, type(value))
   end
-  return value
+  return node
 end
 
 --- Makes a node; its sequence number says when it was written.
@@ -191,6 +206,16 @@ local function check_file(what, node)
   end
 end
 
+-- What a value is written as: { type, function(value) }.
+local function read_serializer(what, node, pair)
+  if node.kind == "model" or node.kind == "object" then
+    errors.raise("%s: serialize is for the types of fields: models have computed fields", what)
+  elseif type(pair[2]) ~= "function" then
+    errors.raise("%s: serialize must be { type, function }", what)
+  end
+  return { type = M.check(what .. ": serialize", pair[1]), fn = pair[2] }
+end
+
 --- Puts checked options on a node that nobody has seen yet.
 ---@param node perigee.Type
 ---@param given? table
@@ -209,7 +234,7 @@ function M.apply(node, given)
   end
   errors.check_options(what, given, OPTIONS[node.kind] or PLAIN)
   for name, value in pairs(given) do
-    if name ~= "check" and name ~= "check_before" and name ~= "computed" then
+    if not FUNCTIONS[name] then
       node[name] = value
     end
   end
@@ -218,6 +243,9 @@ function M.apply(node, given)
   end
   M.add_check(node, "before", given.check_before)
   M.add_check(node, "after", given.check)
+  if given.serialize then
+    node.serialize = read_serializer(what, node, given.serialize)
+  end
   if node.extra and not EXTRA[node.extra] then
     errors.raise("%s: extra must be ignore, forbid or allow, not '%s'", what, node.extra)
   end
@@ -268,12 +296,43 @@ local function program_of(node)
   return program
 end
 
---- Validates and converts a Lua value.
+-- An object with attributes (a row of a database, an instance of a class) as the table of those that a
+-- model asks for. Plain tables are what they are.
+local function attributes_of(node, value)
+  while node.kind == "ref" do
+    node = node.target()
+  end
+  if node.item and type(value) == "table" then
+    local list = {}
+    for i, item in ipairs(value) do
+      list[i] = attributes_of(node.item, item)
+    end
+    return next(list) ~= nil and list or value
+  elseif not node.fields then
+    return value
+  end
+  local metatable = getmetatable(value)
+  local is_object = type(metatable) == "table" and metatable.__index ~= nil
+  if not is_object or type(value.fields_set) == "function" then
+    return value
+  end
+  local plain = json.object({})
+  for _, field in ipairs(node.fields) do
+    local attribute = value[field.name]
+    if attribute ~= nil then
+      plain[field.name] = attributes_of(field.type, attribute)
+    end
+  end
+  return plain
+end
+
+--- Validates and converts a Lua value. Objects with attributes (userdata or tables with `__index`) count
+--- as the models whose fields they have.
 ---@param value any
 ---@return any value nil when it is not valid
 ---@return table[]? errors list of { type, loc, msg, input, ctx }
 function Type:validate(value)
-  return program_of(self):validate(value)
+  return program_of(self):validate(attributes_of(self, value))
 end
 
 --- Validates and converts JSON text.
@@ -284,12 +343,68 @@ function Type:validate_json(text)
   return program_of(self):validate_json(text)
 end
 
+local ENCODE_OPTIONS = {
+  by_alias = "boolean",
+  exclude_unset = "boolean",
+  exclude_defaults = "boolean",
+  exclude_none = "boolean",
+  include = "table",
+  exclude = "table",
+}
+
 --- Writes a value as JSON text: fields filtered and in their order, defaults filled in.
 ---@param value any
+---@param given? table the same as an operation's `response_options`; compiled at each call
 ---@return string? text nil when the value does not fit
 ---@return string? message
-function Type:encode(value)
+function Type:encode(value, given)
+  if given then
+    errors.check_options("type:encode", given, ENCODE_OPTIONS)
+    return host.schema.compile(self, given):encode(value)
+  end
   return program_of(self):encode(value)
+end
+
+local function merge(node, value, patch)
+  while node.kind == "ref" do
+    node = node.target()
+  end
+  if not node.fields or type(patch) ~= "table" or type(value) ~= "table" then
+    return patch
+  end
+  local merged = json.object({})
+  for key, item in pairs(value) do
+    merged[key] = item
+  end
+  local was_set = type(patch.fields_set) == "function" and patch:fields_set() or patch
+  local types = {}
+  for _, field in ipairs(node.fields) do
+    types[field.name] = field.type
+  end
+  for key in pairs(was_set) do
+    local item = rawget(patch, key)
+    if item == json.null then
+      item = nil
+    end
+    if types[key] and item ~= nil then
+      item = merge(types[key], merged[key], item)
+    end
+    merged[key] = item
+  end
+  return merged
+end
+
+--- A model's value with the fields of a patch in place of its own (RFC 7396): those that the patch does not
+--- have stay, those that are null there are gone, objects are merged inside. Validated as a whole.
+---@param value table
+---@param patch table plain, or a value of this model's partial()
+---@return any value nil when the result is not valid
+---@return table[]? errors
+function Type:merge(value, patch)
+  if not self.fields then
+    errors.raise("type:merge: only models can be merged, not t.%s", self.kind)
+  end
+  return self:validate(merge(self, value, patch))
 end
 
 --- The JSON Schema, with models under `$defs`.

@@ -297,7 +297,7 @@ function Writer:additional_responses(operation, responses)
   for _, status in ipairs(sorted_statuses(operation.responses)) do
     local declared = ordered.copy(operation.responses[status])
     local additional = Response(declared)
-    local model = operation.responses[status].model
+    local model = node_of.of(operation.responses[status].model)
     additional.model = nil
     local key = status_key(status)
     if model then

@@ -71,6 +71,15 @@ function M.html(text, options)
   return make("perigee.html", { body = text, content_type = "text/html; charset=utf-8" }, options)
 end
 
+--- A document of XML, as text.
+---@param text string
+---@param options? perigee.ResponseOptions
+---@return perigee.Response
+function M.xml(text, options)
+  check_string("perigee.xml", text)
+  return make("perigee.xml", { body = text, content_type = "application/xml" }, options)
+end
+
 --- Bytes as they are.
 ---@param bytes string
 ---@param options? perigee.ResponseOptions

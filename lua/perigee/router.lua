@@ -49,6 +49,7 @@ M.operation_options = merged(SHARED, inputs.options, {
   status = "integer",
   response = "table",
   item = "table",
+  etag = "boolean",
   response_options = "table",
   response_description = "string",
   openapi = "table",
@@ -132,7 +133,7 @@ local function check_responses(what, responses)
     if not (key:find("^[1-9]%d%d$") or key:find("^[1-5]XX$") or key == "DEFAULT") then
       errors.raise("%s: responses: '%s' is no status (404, '4XX' or 'default')", what, status)
     end
-    if type(entry) ~= "table" or node_of.is_type(entry) then
+    if type(entry) ~= "table" or node_of.of(entry) then
       errors.raise("%s: responses[%s] must be a table such as { model = Message }", what, key)
     end
     errors.check_options(("%s: responses[%s]"):format(what, key), entry, RESPONSE_ENTRY)

@@ -37,10 +37,11 @@ function M.tuple(items, given)
   if type(items) ~= "table" or node_of.is_type(items) then
     errors.raise("t.tuple: a list of types is needed")
   end
-  for _, item in ipairs(items) do
-    node_of.check("t.tuple", item)
+  local nodes = {}
+  for i, item in ipairs(items) do
+    nodes[i] = node_of.check("t.tuple", item)
   end
-  return node_of.apply(node_of.new("tuple", { items = items }), given)
+  return node_of.apply(node_of.new("tuple", { items = nodes }), given)
 end
 
 --- An object with any keys: t.map(value, options) or t.map(key, value, options).
@@ -49,11 +50,11 @@ end
 ---@param given? table
 ---@return perigee.Type
 function M.map(key, value, given)
-  if not node_of.is_type(value) then
+  if not node_of.of(value) then
     key, value, given = nil, key, value
   end
   if key then
-    node_of.check("t.map", key)
+    key = node_of.check("t.map", key)
   end
   return node_of.apply(
     node_of.new("map", { key = key, value = node_of.check("t.map", value) }),
@@ -126,10 +127,11 @@ function M.union(members, given)
   if type(members) ~= "table" or node_of.is_type(members) or #members == 0 then
     errors.raise("t.union: a list of types is needed")
   end
-  for _, member in ipairs(members) do
-    node_of.check("t.union", member)
+  local nodes = {}
+  for i, member in ipairs(members) do
+    nodes[i] = node_of.check("t.union", member)
   end
-  return node_of.apply(node_of.new("union", { members = members }), given)
+  return node_of.apply(node_of.new("union", { members = nodes }), given)
 end
 
 -- The field that tells the cases apart must be one of each of them: else its value would be lost. What a
@@ -197,11 +199,12 @@ local function checked_target(target, where)
       error(where .. ": t.ref: it refers to itself: its function must return a type", 0)
     end
     is_looking = true
-    local node = target()
-    if not node_of.is_type(node) then
+    local returned = target()
+    local node = node_of.of(returned)
+    if not node then
       local format = "%s: t.ref: its function returned a %s, not a type (a local must be declared above "
         .. "the function that returns it: local Node; Node = t.model(...))"
-      error(format:format(where, type(node)), 0)
+      error(format:format(where, type(returned)), 0)
     end
     if node.kind == "ref" then
       node.target()

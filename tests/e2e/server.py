@@ -59,9 +59,11 @@ def children_of(pid):
 
 
 class Server:
-    """A running `perigee run`. Output of both streams is collected line by line as `log`."""
+    """A running `perigee run` (or `dev`). Output of both streams is collected line by line as `log`."""
 
-    def __init__(self, app, *flags, binary=BINARY, env=None, cwd=None, descriptors=None):
+    def __init__(
+        self, app, *flags, binary=BINARY, env=None, cwd=None, descriptors=None, command="run"
+    ):
         def limit_descriptors():
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
@@ -70,7 +72,7 @@ class Server:
         self._changed = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
-            [binary, "run", str(app), *map(str, flags)],
+            [binary, command, str(app), *map(str, flags)],
             env=environment(**(env or {})),
             cwd=cwd,
             stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ static int parse(const char *const *arguments, int count)
     for (int i = 0; i < count; i++)
         argv[i] = (char *) arguments[i];
     error[0] = '\0';
-    int rc = peri_config_parse(&config, count, argv, error, sizeof(error));
+    int rc = peri_config_parse(&config, count, argv, false, error, sizeof(error));
     assert_int_equal(rc == 0, error[0] == '\0');
     return rc;
 }
@@ -182,10 +182,10 @@ static void a_long_mistake_is_cut_not_overrun(void **state)
     (void) state;
     char small[20];
     char *argv[] = {(char *) "app", (char *) "--log", (char *) "a-very-long-name-of-a-format"};
-    assert_int_equal(peri_config_parse(&config, 3, argv, small, sizeof(small)), -1);
+    assert_int_equal(peri_config_parse(&config, 3, argv, false, small, sizeof(small)), -1);
     assert_string_equal(small, "--log takes text, j");
     argv[1] = (char *) "--prot";
-    assert_int_equal(peri_config_parse(&config, 3, argv, small, sizeof(small)), -1);
+    assert_int_equal(peri_config_parse(&config, 3, argv, false, small, sizeof(small)), -1);
     assert_string_equal(small, "unknown option --pr");
 }
 

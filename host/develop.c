@@ -1,0 +1,329 @@
+#include "develop.h"
+
+#include "answer.h"
+#include "embed.h"
+#include "exchange.h"
+#include "generation.h"
+#include "json.h"
+
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#define PREFIX "/__perigee/"
+#define WAIT_MS 25000 /* a client that has gone without a word is noticed when it is answered */
+#define JSON_TYPE "application/json"
+#define HTML_TYPE "text/html; charset=utf-8"
+#define TEXT_TYPE "text/plain; charset=utf-8"
+#define SCRIPT_TYPE "text/javascript; charset=utf-8"
+#define NO_STORE "cache-control: no-store\r\n"
+
+struct peri_develop {
+    pthread_mutex_t mutex;
+    uint32_t process;      /* tells this one from the one before on the same port */
+    atomic_ullong number;  /* of the last load that has ended */
+    struct peri_buf error; /* of that load; empty when the app has loaded */
+};
+
+/* --- the state ---------------------------------------------------------------------------------
+ */
+
+struct peri_develop *peri_develop_new(void)
+{
+    struct peri_develop *develop = calloc(1, sizeof(*develop));
+    if (develop == NULL)
+        return NULL;
+    pthread_mutex_init(&develop->mutex, NULL);
+    if (getrandom(&develop->process, sizeof(develop->process), 0) != sizeof(develop->process))
+        develop->process = (uint32_t) uv_hrtime();
+    return develop;
+}
+
+void peri_develop_free(struct peri_develop *develop)
+{
+    if (develop == NULL)
+        return;
+    pthread_mutex_destroy(&develop->mutex);
+    peri_buf_deinit(&develop->error);
+    free(develop);
+}
+
+void peri_develop_tell(struct peri_develop *develop, struct peri_server *server, uint64_t number,
+                       const char *error)
+{
+    pthread_mutex_lock(&develop->mutex);
+    develop->error.len = 0;
+    if (error != NULL)
+        peri_buf_add_str(&develop->error, error);
+    atomic_store(&develop->number, number);
+    pthread_mutex_unlock(&develop->mutex);
+    for (unsigned i = 0; i < server->loop_count; i++)
+        peri_loop_post_change(&server->loops[i]);
+}
+
+static void add_state(struct peri_buf *text, const struct peri_develop *develop, uint64_t number)
+{
+    peri_buf_addf(text, "%08x-%llu", develop->process, (unsigned long long) number);
+}
+
+/* --- requests ----------------------------------------------------------------------------------
+ */
+
+bool peri_develop_takes(const struct peri_exchange *exchange)
+{
+    const struct peri_request *request = &exchange->request;
+    const size_t len = sizeof(PREFIX) - 1;
+    return exchange->vm->life.generation->number == 0 ||
+           (request->path.len >= len &&
+            memcmp(peri_request_at(request, request->path), PREFIX, len) == 0);
+}
+
+static void send_text(struct peri_exchange *exchange, unsigned status, const char *type,
+                      const char *body, size_t len)
+{
+    peri_answer_send(NULL, exchange,
+                     &(struct peri_answer){.status = status,
+                                           .type = type,
+                                           .type_len = strlen(type),
+                                           .lines = NO_STORE,
+                                           .body = body,
+                                           .body_len = len});
+}
+
+static void send_state(struct peri_exchange *exchange)
+{
+    struct peri_develop *develop = exchange->loop->server->develop;
+    struct peri_buf body = {0};
+    pthread_mutex_lock(&develop->mutex);
+    peri_buf_add_lit(&body, "{\"state\":\"");
+    add_state(&body, develop, atomic_load(&develop->number));
+    peri_buf_add_lit(&body, "\",\"error\":");
+    if (develop->error.len == 0)
+        peri_buf_add_lit(&body, "null");
+    else
+        peri_json_add_string(&body, develop->error.data,
+                             peri_utf8_valid(develop->error.data, develop->error.len));
+    peri_buf_add_byte(&body, '}');
+    pthread_mutex_unlock(&develop->mutex);
+    send_text(exchange, 200, JSON_TYPE, body.data, body.len);
+    peri_buf_deinit(&body);
+}
+
+/* Whether the client knows the present state: ?state=5f0c-12. */
+static bool is_up_to_date(const struct peri_exchange *exchange)
+{
+    const struct peri_request *request = &exchange->request;
+    struct peri_develop *develop = exchange->loop->server->develop;
+    struct peri_buf known = {0};
+    peri_buf_add_lit(&known, "state=");
+    add_state(&known, develop, atomic_load(&develop->number));
+    bool same = request->query.len == known.len &&
+                memcmp(peri_request_at(request, request->query), known.data, known.len) == 0;
+    peri_buf_deinit(&known);
+    return same;
+}
+
+/* Browsers say where a request comes from. The error quotes the app's source: it is for its own
+ * pages. */
+static bool is_foreign(const struct peri_request *request)
+{
+    int at = peri_request_find(request, 0, "sec-fetch-site", 14);
+    if (at < 0)
+        return false;
+    const char *site = peri_request_at(request, request->headers[at].value);
+    size_t len = request->headers[at].value.len;
+    return !(len == 11 && memcmp(site, "same-origin", len) == 0) &&
+           !(len == 4 && memcmp(site, "none", len) == 0);
+}
+
+static void on_waited(struct peri_timer *timer)
+{
+    peri_develop_wake(peri_container_of(timer, struct peri_loop, develop_timer), true);
+}
+
+static void send_news(struct peri_exchange *exchange)
+{
+    struct peri_loop *loop = exchange->loop;
+    if (is_foreign(&exchange->request)) {
+        peri_answer_detail(exchange, 403, NULL);
+    } else if (!is_up_to_date(exchange) || loop->stopping || !exchange->complete) {
+        send_state(exchange);
+    } else {
+        peri_list_append(&loop->listeners_to_news, &exchange->link);
+        loop->develop_timer.fire = on_waited;
+        if (!peri_timer_runs(&loop->develop_timer))
+            peri_timer_start(&loop->timers, &loop->develop_timer, uv_now(&loop->uv) + WAIT_MS);
+    }
+}
+
+static void send_script(struct peri_exchange *exchange)
+{
+    for (size_t i = 0; i < peri_pages_count; i++) {
+        if (strcmp(peri_pages[i].name, "reload.js") == 0)
+            send_text(exchange, 200, SCRIPT_TYPE, (const char *) peri_pages[i].bytes,
+                      peri_pages[i].len);
+    }
+}
+
+static bool wants_html(const struct peri_request *request)
+{
+    int at = peri_request_find(request, 0, "accept", 6);
+    return at >= 0 && memmem(peri_request_at(request, request->headers[at].value),
+                             request->headers[at].value.len, "text/html", 9) != NULL;
+}
+
+static void add_escaped(struct peri_buf *html, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '<')
+            peri_buf_add_lit(html, "&lt;");
+        else if (text[i] == '&')
+            peri_buf_add_lit(html, "&amp;");
+        else
+            peri_buf_add_byte(html, text[i]);
+    }
+}
+
+/* There is no app yet: a page that becomes the app's once it loads, or the plain text. */
+static void send_error(struct peri_exchange *exchange)
+{
+    struct peri_develop *develop = exchange->loop->server->develop;
+    struct peri_buf body = {0};
+    bool html = wants_html(&exchange->request);
+    pthread_mutex_lock(&develop->mutex);
+    if (html) {
+        peri_buf_add_lit(&body, "<!DOCTYPE html>\n<html>\n<head><meta charset=\"utf-8\">"
+                                "<title>The app does not load</title></head>\n<body>\n<pre>");
+        add_escaped(&body, develop->error.data, develop->error.len);
+        peri_buf_add_lit(&body, "</pre>\n</body>\n</html>\n");
+    } else {
+        peri_buf_add(&body, develop->error.data, develop->error.len);
+        peri_buf_add_byte(&body, '\n');
+    }
+    pthread_mutex_unlock(&develop->mutex);
+    send_text(exchange, 500, html ? HTML_TYPE : TEXT_TYPE, body.data, body.len);
+    peri_buf_deinit(&body);
+}
+
+void peri_develop_run(struct peri_exchange *exchange)
+{
+    const struct peri_request *request = &exchange->request;
+    const char *path = peri_request_at(request, request->path);
+    size_t len = request->path.len;
+    bool reads = request->method == HTTP_GET || request->method == HTTP_HEAD;
+    if (reads && len == sizeof(PREFIX "reload") - 1 && memcmp(path, PREFIX "reload", len) == 0)
+        send_news(exchange);
+    else if (reads && len == sizeof(PREFIX "reload.js") - 1 &&
+             memcmp(path, PREFIX "reload.js", len) == 0)
+        send_script(exchange);
+    else if (exchange->vm->life.generation->number == 0)
+        send_error(exchange);
+    else
+        peri_answer_detail(exchange, 404, NULL);
+}
+
+void peri_develop_wake(struct peri_loop *loop, bool all)
+{
+    struct peri_list *next = NULL;
+    struct peri_list *head = &loop->listeners_to_news;
+    for (struct peri_list *at = head->next; at != head; at = next) {
+        struct peri_exchange *exchange = peri_container_of(at, struct peri_exchange, link);
+        next = at->next;
+        if (!all && is_up_to_date(exchange))
+            continue;
+        struct peri_conn *conn = exchange->conn;
+        peri_list_remove(&exchange->link);
+        send_state(exchange);
+        if (conn->exchange == exchange) /* otherwise the client has gone, and this with it */
+            peri_exchange_finish(exchange);
+    }
+    if (peri_list_empty(head))
+        peri_timer_stop(&loop->timers, &loop->develop_timer);
+}
+
+/* --- pages -------------------------------------------------------------------------------------
+ */
+
+static const char *find_last(const char *text, size_t len, const char *word)
+{
+    size_t word_len = strlen(word);
+    for (size_t at = len; at >= word_len; at--) {
+        if (strncasecmp(text + at - word_len, word, word_len) == 0)
+            return text + at - word_len;
+    }
+    return NULL;
+}
+
+/* Where the script goes; NULL when this is a piece of a page and none of its own. */
+static const char *place_of_script(const char *html, size_t len)
+{
+    const char *place = find_last(html, len, "</body");
+    if (place != NULL)
+        return place;
+    size_t at = 0;
+    while (at < len && strchr(" \t\r\n", html[at]) != NULL)
+        at++;
+    if (len - at >= 14 && strncasecmp(html + at, "<!doctype html", 14) == 0)
+        return html + len;
+    if (len - at >= 5 && strncasecmp(html + at, "<html", 5) == 0)
+        return html + len;
+    return NULL;
+}
+
+/* The nonce that a Content-Security-Policy asks of scripts: 'nonce-...'. */
+static void add_nonce(struct peri_buf *page, const char *policy, size_t len)
+{
+    const char *nonce = memmem(policy, len, "'nonce-", 7);
+    if (nonce == NULL)
+        return;
+    nonce += 7;
+    const char *end = memchr(nonce, '\'', len - (size_t) (nonce - policy));
+    if (end == NULL || memchr(nonce, '"', (size_t) (end - nonce)) != NULL)
+        return;
+    peri_buf_add_lit(page, " nonce=\"");
+    peri_buf_add(page, nonce, (size_t) (end - nonce));
+    peri_buf_add_byte(page, '"');
+}
+
+static bool is_name(const char *name, size_t len, const char *wanted)
+{
+    return len == strlen(wanted) && strncasecmp(name, wanted, len) == 0;
+}
+
+bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *exchange,
+                             const struct peri_answer *answer, struct peri_buf *page)
+{
+    if (answer->body == NULL || answer->type_len < 9 ||
+        strncasecmp(answer->type, "text/html", 9) != 0)
+        return false;
+    const char *place = place_of_script(answer->body, answer->body_len);
+    if (place == NULL)
+        return false;
+    const char *policy = NULL;
+    size_t policy_len = 0;
+    int top = answer->headers != 0 ? lua_gettop(L) : 0;
+    lua_Unsigned count = answer->headers != 0 ? lua_rawlen(L, answer->headers) : 0;
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        size_t len = 0;
+        if (lua_rawgeti(L, answer->headers, (lua_Integer) i) == LUA_TTABLE &&
+            lua_rawgeti(L, -1, 1) == LUA_TSTRING && lua_rawgeti(L, -2, 2) == LUA_TSTRING) {
+            const char *name = lua_tolstring(L, -2, &len);
+            if (is_name(name, len, "content-encoding")) {
+                lua_settop(L, top);
+                return false; /* no text, but bytes */
+            }
+            if (is_name(name, len, "content-security-policy"))
+                policy = lua_tolstring(L, -1, &policy_len); /* the pair keeps it alive */
+        }
+        lua_settop(L, top);
+    }
+    peri_buf_add(page, answer->body, (size_t) (place - answer->body));
+    peri_buf_add_lit(page, "<script src=\"" PREFIX "reload.js\" data-state=\"");
+    add_state(page, exchange->loop->server->develop, exchange->vm->life.generation->number);
+    peri_buf_add_byte(page, '"');
+    if (policy != NULL)
+        add_nonce(page, policy, policy_len);
+    peri_buf_add_lit(page, "></script>");
+    peri_buf_add(page, place, answer->body_len - (size_t) (place - answer->body));
+    return true;
+}

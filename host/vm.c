@@ -325,7 +325,8 @@ static int load_app(lua_State *L)
     lua_getfield(L, -1, "load");
     lua_pushvalue(L, 2);
     lua_pushstring(L, load->config->root_path); /* or nil */
-    lua_call(L, 2, 1);
+    lua_pushboolean(L, load->config->dev);
+    lua_call(L, 3, 1);
     peri_app_read(L, load->app, load->config);
     return 0;
 }

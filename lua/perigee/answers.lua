@@ -1,6 +1,7 @@
 --- Errors as answers: FastAPI's `{"detail": ...}` or RFC 9457's problem details, and how much a client
 --- learns about input that was refused.
 
+local debug_page = require("perigee.debug_page")
 local errors = require("perigee.errors")
 local ordered = require("perigee.ordered")
 local response = require("perigee.response")
@@ -68,15 +69,15 @@ end
 
 --- A function that answers HTTP errors and refused input, and any other error (nil) with a 500.
 ---@param config table what the app was made with
----@return fun(err: any): perigee.Response
+---@return fun(err: any, req?: perigee.Request, failure?: perigee.Failure): perigee.Response
 function M.answerer(config)
   local is_problem = config.errors == "problem"
   local answer = is_problem and problem_answer or detail_answer
   local failure = is_problem and problem_failure or detail_failure
   local validation_detail = config.validation_detail or "full"
-  return function(err)
+  return function(err, req, failed)
     if err == nil then
-      return failure()
+      return config.debug and failed and debug_page.answer(req, failed) or failure()
     end
     return answer(err, validation_detail)
   end

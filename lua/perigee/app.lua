@@ -48,6 +48,7 @@ local OPTIONS = {
   separate_input_output_schemas = "boolean",
   operation_id = "function",
   openapi_version = "string",
+  debug = "boolean",
   errors = "string",
   validation_detail = "string",
   strict = "boolean",
@@ -380,6 +381,7 @@ local function build_operation(self, operation, singletons)
   local wrapped = #operation.middlewares > 0
     or #operation.error_handlers > 0
     or answers.differ(self.config)
+    or self.config.debug
   local errands = legs and dependency.errands(plan, handler, singletons)
   if resolves or sees or legs then
     handler = dependency.resolving(plan, handler, singletons, legs)
@@ -485,6 +487,10 @@ end
 
 -- Builds an app at a place: the root, or where it is mounted. Appends to `built`.
 local function build_at(self, outer, mounted_at, built, singletons)
+  if self.config.debug == nil then
+    self.config.debug = outer.is_dev
+  end
+  compose.shows_frames = compose.shows_frames or self.config.debug == true
   local context = enter_router(union(outer, { mounted_at = mounted_at }), self)
   local operations, taken = {}, {}
   each_entry(self, context, function(entry, inside)
@@ -496,6 +502,7 @@ local function build_at(self, outer, mounted_at, built, singletons)
       local at = inside.prefix .. entry.path
       local around =
         union(ROOT, { prefix = at, middlewares = inside.middlewares, depth = inside.depth })
+      around.is_dev = outer.is_dev
       build_at(entry.app, around, at, built, singletons)
       return
     end
@@ -515,11 +522,12 @@ end
 
 --- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
 ---@param root_path? string what a proxy strips from the front of paths; goes before the option
+---@param is_dev? boolean apps that do not say whether they are debugged are
 ---@return table built title, limits, operations, fallback, docs, openapi, start, stop
-function App:build(root_path)
+function App:build(root_path, is_dev)
   self.config.root_path = root_path or self.config.root_path
   local operations, singletons = {}, dependency.singletons()
-  build_at(self, ROOT, "", operations, singletons)
+  build_at(self, union(ROOT, { is_dev = is_dev }), "", operations, singletons)
   source.forget()
   return {
     title = self.config.title or "Perigee",

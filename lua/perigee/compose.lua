@@ -1,11 +1,13 @@
 --- Middleware and error handlers around handlers: functions in, one function out, made once at load.
 --- Knows no paths, types or documents.
 
+local debug_page = require("perigee.debug_page")
 local errors = require("perigee.errors")
 local host = require("perigee.host")
 local response = require("perigee.response")
 
-local M = {}
+-- shows_frames: an app of this VM wants to see where its errors come from (debug_page.lua).
+local M = { shows_frames = false }
 
 ---@alias perigee.Handler fun(req: perigee.Request): any
 ---@alias perigee.Middleware fun(req: perigee.Request, next: fun(req: perigee.Request): perigee.Response): any
@@ -15,6 +17,7 @@ local M = {}
 ---@class perigee.Failure
 ---@field cause any what was raised
 ---@field traceback string
+---@field frames? table[] of the app's own files, where the app is debugged
 local Failure = {}
 Failure.__index = Failure
 
@@ -33,7 +36,8 @@ local function keep_traceback(err)
   if there then
     traceback = traceback .. "\non a worker thread: " .. there
   end
-  return setmetatable({ cause = err, traceback = traceback }, Failure)
+  local frames = M.shows_frames and debug_page.frames() or nil
+  return setmetatable({ cause = err, traceback = traceback, frames = frames }, Failure)
 end
 
 -- Looks a handler up for an error: by its class (the metatable, and those it inherits from through
@@ -70,14 +74,14 @@ local function plain_answer(req, err, answer)
     return answer(err)
   end
   host.log.failure(req, err.traceback)
-  return answer(nil)
+  return answer(nil, req, err)
 end
 
 --- What becomes of errors.
 ---@class perigee.Failing
 ---@field handlers table[] tables of error handlers by class, status or "validation", innermost first
----@field answer fun(err: any): perigee.Response for HTTP errors and refused input that nobody handles, and
---- for nil: any other error
+---@field answer fun(err: any, req?: perigee.Request, failure?: perigee.Failure): perigee.Response for HTTP
+--- errors and refused input that nobody handles, and for nil: any other error
 
 --- Makes a handler whose outcome is a response in every case: results are wrapped, errors are handled
 --- by the innermost fitting error handler, and what nobody handles becomes the usual answer. Only

@@ -126,9 +126,10 @@ end
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
 ---@param root_path? string what a proxy strips from the front of paths; goes before the app's own option
+---@param is_dev? boolean errors may be shown to whoever asks
 ---@return table built what host/app.h describes; raises a string that is ready to be shown
 ---@return perigee.App app for the tools that look at it
-function M.load(path, root_path)
+function M.load(path, root_path, is_dev)
   local chunk, message = loadfile(path, "t")
   if not chunk then
     error(describe(path, message), 0)
@@ -144,7 +145,7 @@ function M.load(path, root_path)
         0
       )
     end
-    local built = app:build(root_path)
+    local built = app:build(root_path, is_dev)
     built.threaded = threaded.seal(built.operations)
     if #host.app.settings() > 0 then
       require("perigee.settings").check_flags()

@@ -1,0 +1,62 @@
+"""What a failed request shows in development, and what it does not."""
+
+import pytest
+
+APP = """
+local perigee = require("perigee")
+local app = perigee.app({ %s })
+local function divide(amount, password)
+  local half = amount // 2
+  return half .. nil
+end
+app:get("/fails", function(req)
+  local answer = divide(7, ("hunter%d"):format(2))
+  return answer
+end)
+app:get("/object", function()
+  error({ code = 1 })
+end)
+app:get("/refused", function()
+  error(perigee.http_error(404))
+end)
+return app
+"""
+HTML = {"accept": "text/html,*/*", "authorization": "Bearer abc", "x-a": "it's <b>"}
+
+
+@pytest.fixture
+def client(serve, write_app):
+    with serve(write_app(APP % "debug = true")).client() as client:
+        yield client
+
+
+def test_a_browser_sees_where_it_failed(client):
+    answer = client.get("/fails?x=1", headers=HTML)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    page = answer.text
+    assert "attempt to concatenate a nil value" in page
+    assert "app.lua:6 in" in page and "app.lua:9" in page
+    assert "return half .. nil" in page
+    assert "<td>half</td><td>3</td>" in page
+    assert "GET /fails?x=1" in page
+    assert "curl -X GET" in page and "'x-a: it'\\''s &lt;b&gt;'" in page
+    assert "stack traceback" in page
+    for secret in ("hunter2", "Bearer abc", "<b>"):
+        assert secret not in page
+    assert "<td>password</td><td>**********</td>" in page
+
+
+def test_others_get_the_traceback_as_text(client):
+    answer = client.get("/fails", headers={"accept": "application/json"})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "app.lua:6" in answer.text and "stack traceback" in answer.text
+    assert client.get("/object").status_code == 500
+    assert client.get("/refused").json() == {"detail": "Not Found"}
+
+
+def test_without_it_nothing_shows(serve, write_app):
+    with serve(write_app(APP % "")).client() as client:
+        answer = client.get("/fails", headers=HTML)
+        assert (answer.status_code, answer.text) == (500, "Internal Server Error")

@@ -1,8 +1,8 @@
 #include "vm.h"
 
 #include "api/api.h"
-#include "embed.h"
 #include "finalizer.h"
+#include "framework.h"
 #include "hop.h"
 #include "json_lua.h"
 #include "protect.h"
@@ -127,16 +127,8 @@ static int search_file(lua_State *L)
 static int search_embedded(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    for (size_t i = 0; i < peri_embedded_count; i++) {
-        const struct peri_embedded *module = &peri_embedded[i];
-        if (strcmp(module->name, name) != 0)
-            continue;
-        if (luaL_loadbufferx(L, (const char *) module->bytes, module->len, module->chunkname,
-                             "t") != LUA_OK)
-            return lua_error(L);
-        lua_pushstring(L, module->chunkname);
+    if (peri_framework_push(L, name))
         return 2;
-    }
     lua_pushfstring(L, "no embedded module '%s'", name);
     return 1;
 }

@@ -336,19 +336,17 @@ static void walk(struct peri_watch *watch, struct peri_watch_state *state, const
         folder->names = NULL;
         folder->name_count = 0;
     }
-    DIR *entries = opendir(path);
-    if (entries == NULL)
-        return;
-    struct dirent *entry = NULL;
-    while ((entry = readdir(entries)) != NULL) {
+    struct dirent **entries = NULL;
+    int count = scandir(path, &entries, NULL, NULL);
+    for (int i = 0; i < count; i++) {
         char child[PATH_MAX];
-        if (peri_watch_ignores(entry->d_name))
-            continue;
-        int len = snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
-        if (len > 0 && (size_t) len < sizeof(child))
+        const char *name = entries[i]->d_name;
+        if (!peri_watch_ignores(name) &&
+            snprintf(child, sizeof(child), "%s/%s", path, name) < (int) sizeof(child))
             visit(watch, state, child, &step);
+        free(entries[i]);
     }
-    closedir(entries);
+    free(entries);
 }
 
 static void free_state(struct peri_watch_state *state)
@@ -388,7 +386,8 @@ static void take_state(struct peri_watch *watch, struct peri_watch_state *state)
             add_file(watch, state, watch->outside[i], &info);
     }
     forget_unseen_folders(watch);
-    qsort(state->files, state->count, sizeof(*state->files), compare_files);
+    if (state->count > 0)
+        qsort(state->files, state->count, sizeof(*state->files), compare_files);
     if (watch->short_of_watches && !was_short)
         peri_log_warn("the system has no watches left (fs.inotify.max_user_watches): the files "
                       "are looked at twice a second");
@@ -451,11 +450,29 @@ static void on_poll(uv_timer_t *timer)
 /* --- life --------------------------------------------------------------------------------------
  */
 
+/* Whether the walk meets the file at this path, all links resolved. */
+static bool is_walked(const struct peri_watch *watch, const char *path)
+{
+    char root[PATH_MAX];
+    if (realpath(watch->root, root) == NULL)
+        return false;
+    size_t len = strlen(root);
+    if (strncmp(path, root, len) != 0 || path[len] != '/')
+        return false;
+    char *names = strdup(path + len);
+    char *rest = names;
+    bool walked = names != NULL;
+    for (char *name; walked && (name = strsep(&rest, "/")) != NULL;)
+        walked = *name == '\0' || !peri_watch_ignores(name);
+    free(names);
+    return walked;
+}
+
 void peri_watch_add(struct peri_watch *watch, const char *path)
 {
     char real[PATH_MAX];
     struct stat info;
-    if (realpath(path, real) == NULL || stat(real, &info) != 0)
+    if (realpath(path, real) == NULL || stat(real, &info) != 0 || is_walked(watch, real))
         return;
     for (size_t i = 0; i < watch->state.count; i++) {
         if (watch->state.files[i].dev == info.st_dev && watch->state.files[i].ino == info.st_ino)

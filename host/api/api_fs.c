@@ -102,7 +102,9 @@ static struct fs_job *fs_new(lua_State *L, void (*run)(struct peri_job *job),
     size_t other_len = 0;
     const char *path = lua_isuserdata(L, 1) ? "" : check_path(L, 1, &len);
     const char *second = other > 0 ? check_path(L, other, &other_len) : "";
-    struct fs_job *fs = peri_job_new(L, sizeof(*fs) + len + other_len + 2);
+    size_t size = sizeof(struct fs_job) + len + other_len + 2;
+    struct fs_job *fs =
+        peri_task_current(L) != NULL ? peri_job_new(L, size) : peri_job_new_in_place(L, size);
     memcpy(fs->text, path, len);
     memcpy(fs->text + len + 1, second, other_len);
     fs->path = fs->text;
@@ -117,8 +119,13 @@ static struct fs_job *fs_new(lua_State *L, void (*run)(struct peri_job *job),
     return fs;
 }
 
+/* Waits for the job; an app that loads has nobody to wait for it and does it itself. */
 static int fs_await(lua_State *L, struct fs_job *fs)
 {
+    if (fs->job.op.task == NULL) {
+        fs->job.run(&fs->job);
+        return fs->job.op.finish(L, &fs->job.op);
+    }
     return peri_job_await(L, &fs->job);
 }
 

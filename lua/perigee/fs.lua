@@ -1,6 +1,6 @@
 --- Files and folders. Every call waits without blocking the loop (the work is done on other threads) and can
---- be cancelled; what the world refuses is `nil, err` with `err.code` such as "ENOENT". Paths are relative to
---- the folder the program was started in.
+--- be cancelled; while an app loads, it is done at once. What the world refuses is `nil, err` with `err.code`
+--- such as "ENOENT". Paths are relative to the folder the program was started in.
 
 local errors = require("perigee.errors")
 local host = require("perigee.host")

@@ -396,6 +396,26 @@ def test_a_copy_that_is_cancelled_leaves_nothing(io, tmp_path):
     eventually(lambda: list(tmp_path.iterdir()) == [source], "the half copy is removed")
 
 
+def test_an_app_reads_files_while_it_loads(serve, write_app):
+    app = """
+        local perigee = require("perigee")
+        local fs = perigee.fs
+        local here = debug.getinfo(1, "S").source:match("^@(.*)/")
+        local app = perigee.app()
+        local menu = {}
+        do
+          local file <close> = assert(fs.open(here .. "/menu.txt"))
+          for line in file:lines() do menu[#menu + 1] = line end
+        end
+        menu[#menu + 1] = #assert(fs.list(here))
+        menu[#menu + 1] = select(2, fs.read(here .. "/none")).code
+        app:get("/", function() return menu end)
+        return app
+    """
+    folder = write_app({"app.lua": app, "menu.txt": "burger\nfries\n"})
+    assert serve(folder).json("/") == ["burger", "fries", 2, "ENOENT"]
+
+
 def test_temporary_things_go_when_the_program_ends(script, tmp_path):
     script(
         """

@@ -133,7 +133,7 @@ def test_failures_of_the_peer_have_codes(script):
             local silent <close> = connect(arg[3])
             silent:set_timeout(20)
             code(silent:read())
-            code(silent:write(("x"):rep(50000000)))
+            code(silent:write(("x"):rep(50000):rep(400)))
             code(silent:write("more"))
             """,
             listener.getsockname()[1],

@@ -20,7 +20,7 @@ end)
 app:get("/flood/{port}", function(req)
   local port = math.tointeger(req.params.port)
   local stream <close> = assert(net.connect({ host = "127.0.0.1", port = port }))
-  return stream:write(("x"):rep(50000000))
+  return stream:write(("x"):rep(50000):rep(400))
 end)
 
 app:get("/connect/{port}", function(req)

@@ -242,6 +242,9 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->start = function_field(L, "start");
     app->stop = function_field(L, "stop");
     read_threaded(L, app);
+    lua_getfield(L, -1, "cleans_threaded");
+    app->cleans_threaded = lua_toboolean(L, -1);
+    lua_pop(L, 1);
 
     lua_getfield(L, -1, "operations");
     luaL_checktype(L, -1, LUA_TTABLE);

@@ -71,7 +71,8 @@ struct peri_app {
     char *title;
     char **threaded; /* what tells its threaded functions, in the order they were made */
     size_t threaded_count;
-    char *docs; /* path of the documentation's page; NULL: there is none */
+    char *docs;           /* path of the documentation's page; NULL: there is none */
+    bool cleans_threaded; /* some of them clean up behind others */
 };
 
 /* Reads the table on top of the stack, as common to entry.load(): raises when it is not as agreed

@@ -57,6 +57,7 @@ static const char functions_key;
 static const char error_key;
 static const char trace_key;
 static const char traced_key;
+static const char traced_now; /* the one that is being made */
 
 /* --- errors on their way home ------------------------------------------------------------------
  */
@@ -66,13 +67,17 @@ int peri_hop_traceback(lua_State *L)
     peri_protect_note(L);
     if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
         return 1;
+    lua_settop(L, 1);
     lua_createtable(L, 2, 0);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, 1);
-    lua_pushcfunction(L, peri_traceback);
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &traced_now);
+    peri_traceback(L); /* not called by Lua: its frame would be in the traceback */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &traced_now);
+    lua_insert(L, -2);
     lua_rawseti(L, -2, 2);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &traced_now);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &traced_key) == LUA_TNIL) {
         lua_pop(L, 1);
         lua_newtable(L);

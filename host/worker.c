@@ -33,6 +33,7 @@ struct peri_worker {
     const char *cancelled;          /* why its task should end */
     atomic_bool hurry;              /* the same, for a signal handler */
     bool busy;
+    bool idle;    /* it sleeps, and is to be woken */
     bool in_loop; /* sleeps in its loop, not on the condition */
     bool gone;    /* takes nothing more, nor is it told anything */
 };
@@ -50,8 +51,10 @@ struct peri_workers {
     pthread_cond_t news; /* a worker has loaded */
     atomic_uint refs;    /* the generation's, and one for each thread */
     struct peri_list queue;
-    struct peri_list urgent;  /* taken first */
-    struct peri_worker *idle; /* a stack: the one that slept last is warm */
+    struct peri_list urgent;     /* taken first */
+    struct peri_worker *idle;    /* a stack: the one that slept last is warm */
+    struct peri_worker *reserve; /* does urgent trips only, so that it is free when all others wait
+                                    for what such a trip would set free; may be NULL */
     const atomic_ullong *load_until;
     unsigned loaded;
     bool closing;
@@ -70,7 +73,9 @@ static struct {
 /* Where results come home. Outlives its VM while trips that nobody waits for still run. */
 struct peri_mailbox {
     uv_async_t async;
+    uv_idle_t turn; /* runs while something is to leave */
     struct peri_vm *vm;
+    struct peri_list leaving; /* asked for in this turn of the loop */
     pthread_mutex_t lock;
     struct peri_list arrived;
     bool closed;
@@ -182,11 +187,14 @@ static struct peri_mailbox *mailbox_of(struct peri_vm *vm)
     mailbox->vm = vm;
     atomic_init(&mailbox->refs, 1);
     pthread_mutex_init(&mailbox->lock, NULL);
+    peri_list_init(&mailbox->leaving);
     peri_list_init(&mailbox->arrived);
     peri_list_init(&mailbox->spare);
     uv_async_init(vm->tasks.loop, &mailbox->async, on_mail);
     uv_unref((uv_handle_t *) &mailbox->async);
     mailbox->async.data = mailbox;
+    uv_idle_init(vm->tasks.loop, &mailbox->turn);
+    mailbox->turn.data = mailbox;
     return vm->mailbox = mailbox;
 }
 
@@ -211,6 +219,8 @@ void peri_mailbox_close(struct peri_mailbox *mailbox)
     while ((link = peri_list_pop(&mailbox->spare)) != NULL)
         trip_free(peri_container_of(link, struct peri_trip, link));
     mailbox->vm->mailbox = NULL;
+    atomic_fetch_add(&mailbox->refs, 1); /* one for each handle */
+    uv_close((uv_handle_t *) &mailbox->turn, on_mailbox_closed);
     uv_close((uv_handle_t *) &mailbox->async, on_mailbox_closed);
 }
 
@@ -266,6 +276,7 @@ static void hand_over(struct peri_workers *workers, struct peri_worker *worker,
     trip->worker = worker;
     worker->trip = trip;
     worker->busy = true;
+    worker->idle = false;
     workers->stats.trips++;
     workers->stats.busy++;
     workers->stats.wait_ns += waited;
@@ -273,32 +284,60 @@ static void hand_over(struct peri_workers *workers, struct peri_worker *worker,
         workers->stats.slowest_ns = waited;
 }
 
-/* Returns whether it has to wait in the queue. */
-static bool give(struct peri_workers *workers, struct peri_trip *trip)
+/* Under the lock. */
+static void give(struct peri_workers *workers, struct peri_trip *trip)
 {
-    bool waits = false;
-    trip->since = uv_hrtime();
-    pthread_mutex_lock(&workers->lock);
     struct peri_worker *idle = workers->idle;
+    struct peri_worker *reserve = workers->reserve;
     if (idle != NULL) {
         workers->idle = idle->idle_below;
         hand_over(workers, idle, trip);
         rouse(idle);
+    } else if (trip->urgent && reserve != NULL && reserve->idle) {
+        hand_over(workers, reserve, trip);
+        rouse(reserve);
     } else if (workers->stats.depth >= workers->max_depth && !trip->urgent) {
         workers->stats.refused++;
         trip->state = PERI_TRIP_FULL;
     } else {
-        waits = trip->queued = true;
+        trip->queued = true;
         workers->stats.depth++;
         peri_list_append(trip->urgent ? &workers->urgent : &workers->queue, &trip->link);
     }
+}
+
+/* Before the loop sleeps: gives away what the tasks of this turn have asked for, in one go. */
+static void on_turn(uv_idle_t *idle)
+{
+    struct peri_mailbox *mailbox = idle->data;
+    struct peri_workers *workers = mailbox->vm->workers;
+    struct peri_list refused;
+    struct peri_list *link;
+    uint64_t now = uv_hrtime();
+    uv_idle_stop(idle);
+    peri_list_init(&refused);
+    pthread_mutex_lock(&workers->lock);
+    while ((link = peri_list_pop(&mailbox->leaving)) != NULL) {
+        struct peri_trip *trip = peri_container_of(link, struct peri_trip, link);
+        trip->leaving = false;
+        trip->since = now;
+        give(workers, trip);
+        if (trip->state != PERI_TRIP_DONE)
+            peri_list_append(&refused, link);
+    }
     pthread_mutex_unlock(&workers->lock);
-    return waits;
+    while ((link = peri_list_pop(&refused)) != NULL)
+        arrive(peri_container_of(link, struct peri_trip, link));
 }
 
 /* Takes a trip back that no worker has yet. */
 static bool take_back(struct peri_workers *workers, struct peri_trip *trip)
 {
+    if (trip->leaving) {
+        peri_list_remove(&trip->link);
+        trip->leaving = false;
+        return true;
+    }
     pthread_mutex_lock(&workers->lock);
     bool queued = trip->queued;
     if (queued) {
@@ -396,12 +435,10 @@ int peri_trip_await(lua_State *L, struct peri_trip *trip,
     trip->op = op;
     trip->home->writing = NULL;
     atomic_store(&trip->refs, 2);
-    if (give(vm->workers, trip)) {
-        uv_update_time(vm->tasks.loop);
-        peri_timer_start(vm->timers, &op->late, uv_now(vm->tasks.loop) + vm->workers->max_wait_ms);
-    } else if (trip->state != PERI_TRIP_DONE) {
-        arrive(trip);
-    }
+    trip->leaving = true;
+    peri_list_append(&trip->home->leaving, &trip->link);
+    uv_idle_start(&trip->home->turn, on_turn);
+    peri_timer_start(vm->timers, &op->late, uv_now(vm->tasks.loop) + vm->workers->max_wait_ms);
     return peri_op_await(L, &op->op);
 }
 
@@ -411,6 +448,11 @@ int peri_trip_await(lua_State *L, struct peri_trip *trip,
 struct peri_trip *peri_worker_trip(struct peri_worker *worker)
 {
     return worker->trip;
+}
+
+bool peri_worker_is_awaited(const struct peri_worker *worker)
+{
+    return !atomic_load(&worker->hurry);
 }
 
 struct peri_hop_site *peri_worker_site(struct peri_worker *worker)
@@ -485,11 +527,19 @@ static void on_overrun(struct peri_tasks *tasks)
     attend(peri_container_of(tasks, struct peri_vm, tasks)->worker);
 }
 
+/* The body of every trip's task. It may be told to end before peri_task_start() has returned. */
+static int trip_main(lua_State *L)
+{
+    struct peri_trip *trip = lua_touserdata(L, 1);
+    peri_vm_of(L)->worker->task = peri_task_current(L);
+    return trip->body(L);
+}
+
 static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
 {
     uv_update_time(&worker->uv);
     worker->ended = false;
-    worker->task = peri_task_start(&worker->vm->tasks, trip->body, trip, on_trip_ended);
+    peri_task_start(&worker->vm->tasks, trip_main, trip, on_trip_ended);
     if (!worker->ended || worker->vm->tasks.alive > 0) {
         uv_ref((uv_handle_t *) &worker->wake);
         attend(worker); /* cancelled before there was a task */
@@ -497,7 +547,6 @@ static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
             uv_run(&worker->uv, UV_RUN_ONCE);
         uv_unref((uv_handle_t *) &worker->wake);
     }
-    worker->task = NULL;
 }
 
 /* Under the lock: the next trip; NULL when the workers close. Sleeps as long as there is none. */
@@ -512,15 +561,18 @@ static struct peri_trip *next_trip(struct peri_worker *worker)
     }
     while (worker->trip == NULL && !workers->closing) {
         struct peri_list *link = peri_list_pop(&workers->urgent);
-        if (link == NULL)
+        if (link == NULL && worker != workers->reserve)
             link = peri_list_pop(&workers->queue);
         if (link != NULL) {
             workers->stats.depth--;
             hand_over(workers, worker, peri_container_of(link, struct peri_trip, link));
             break;
         }
-        worker->idle_below = workers->idle;
-        workers->idle = worker;
+        worker->idle = true;
+        if (worker != workers->reserve) {
+            worker->idle_below = workers->idle;
+            workers->idle = worker;
+        }
         /* What its VM keeps open, such as a connection to a database, is looked after meanwhile. */
         worker->in_loop = uv_loop_alive(&worker->uv);
         while (worker->trip == NULL && !workers->closing) {
@@ -730,11 +782,13 @@ int peri_workers_open(struct peri_workers **opened, const struct peri_config *co
     workers->error = error;
     workers->load_until = load_until;
     atomic_init(&workers->refs, 1);
-    workers->count = (unsigned) config->threads;
+    workers->count = (unsigned) config->threads + first->app.cleans_threaded;
     workers->max_depth = first->app.limits.max_queued;
     workers->max_wait_ms = first->app.limits.queue_timeout_ms;
-    workers->stats.threads = workers->count;
+    workers->stats.threads = (unsigned) config->threads;
     workers->all = allocate(workers->count * sizeof(*workers->all));
+    if (first->app.cleans_threaded)
+        workers->reserve = &workers->all[config->threads];
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->news, NULL);
     peri_list_init(&workers->queue);

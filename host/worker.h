@@ -53,7 +53,8 @@ struct peri_trip {
     struct peri_trip_op *op;    /* origin's thread; NULL once nobody waits */
     struct peri_worker *worker; /* under the lock: who runs it */
     enum peri_trip_state state;
-    bool queued; /* under the lock */
+    bool leaving; /* origin's thread: about to be given */
+    bool queued;  /* under the lock */
     atomic_uint refs;
     uint64_t since; /* when it was given, in nanoseconds */
 };
@@ -105,6 +106,9 @@ void peri_trip_post(struct peri_worker *worker);
 
 /* The trip whose task this worker runs; NULL once it was posted. */
 struct peri_trip *peri_worker_trip(struct peri_worker *worker);
+
+/* Whether anybody still waits for the trip that this worker runs. */
+bool peri_worker_is_awaited(const struct peri_worker *worker);
 
 /* What the HTTP side keeps in a worker (hop.h). */
 struct peri_hop_site *peri_worker_site(struct peri_worker *worker);

@@ -433,11 +433,12 @@ local function make_call(step, singletons)
     end
   end
   local place = dependency.scope == "response" and "lingering" or "opened"
+  local close = threaded.cleanup(dependency.close)
   return function(req, values, kept)
     local value = dependency.open(subject and subject(req, values) or req)
-    if dependency.close then
+    if close then
       local stack = kept[place]
-      stack[#stack + 1] = { close = dependency.close, value = value }
+      stack[#stack + 1] = { close = close, value = value }
     end
     return value
   end
@@ -565,7 +566,9 @@ function M.errands(plan, handler, singletons)
     local opened <close> = setmetatable({}, Opened)
     local values = run(req, errand, { opened = opened, lingering = opened })
     for i = #opened, 1, -1 do
-      opened[i] = nil -- the loop closes them
+      if host.worker.is_awaited() then
+        opened[i] = nil -- the loop closes it
+      end
     end
     local brought = {}
     for _, i in ipairs(errand.brings) do

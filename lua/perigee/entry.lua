@@ -150,6 +150,7 @@ function M.load(path, root_path, is_dev)
     if #host.app.settings() > 0 then
       require("perigee.settings").check_flags()
     end
+    built.cleans_threaded = threaded.cleans
     return built
   end
   M.folder = path:match("^(.*/)") or ""

@@ -174,15 +174,26 @@ local function errand_of(req, leg, keys, values)
   return errand
 end
 
--- Runs a leg on a worker; what it opened is closed by the loop.
-local function fetch(plan, leg, keys, req, values, kept)
-  local brought = host.worker.send(req, false, errand_of(req, leg, keys, values))
+-- A function that runs a leg on a worker; what it opened is closed by the loop.
+local function fetching(plan, leg, keys)
+  local closes = {}
   for _, i in ipairs(leg) do
-    values[i] = brought[keys[i]]
     local dependency = plan.steps[i].dependency
-    if dependency.close then
-      local stack = kept[dependency.scope == "response" and "lingering" or "opened"]
-      stack[#stack + 1] = { close = threaded.cleanup(dependency.close), value = values[i] }
+    closes[#closes + 1] = dependency.close
+      and {
+        step = i,
+        close = threaded.cleanup(dependency.close),
+        place = dependency.scope == "response" and "lingering" or "opened",
+      }
+  end
+  return function(req, values, kept)
+    local brought = host.worker.send(req, false, errand_of(req, leg, keys, values))
+    for _, i in ipairs(leg) do
+      values[i] = brought[keys[i]]
+    end
+    for _, it in ipairs(closes) do
+      local stack = kept[it.place]
+      stack[#stack + 1] = { close = it.close, value = values[it.step] }
     end
   end
 end
@@ -206,8 +217,9 @@ function M.one(plan, index)
   local keys = M.keys(plan)
   local leg = { index, there = true, brings = { index } }
   leg.sends = sends_of(plan, leg)
+  local fetch = fetching(plan, leg, keys)
   return function(req, values, kept)
-    fetch(plan, leg, keys, req, values, kept)
+    fetch(req, values, kept)
     return values[index]
   end
 end
@@ -219,13 +231,16 @@ end
 ---@param calls function[]
 ---@return fun(req: perigee.Request, values: table, kept: table): perigee.Response?
 function M.way(plan, legs, calls)
-  local keys = M.keys(plan)
+  local keys, fetches = M.keys(plan), {}
+  for n, leg in ipairs(legs) do
+    fetches[n] = leg.there and not leg.final and fetching(plan, leg, keys) or nil
+  end
   return function(req, values, kept)
-    for _, leg in ipairs(legs) do
+    for n, leg in ipairs(legs) do
       if leg.final then
         return finish(leg, keys, req, values)
       elseif leg.there then
-        fetch(plan, leg, keys, req, values, kept)
+        fetches[n](req, values, kept)
       else
         for _, i in ipairs(leg) do
           values[i] = calls[i](req, values, kept)

@@ -4,9 +4,9 @@
 local errors = require("perigee.errors")
 local host = require("perigee.host")
 
-local M = {}
+local M = { cleans = false } -- whether some threaded function cleans up behind others
 
-local list = {} -- of places, by number
+local list = {} -- by number: { place = where it was made, fn = what runs on the worker }
 local inner_of = setmetatable({}, { __mode = "k" })
 local numbers = setmetatable({}, { __mode = "k" })
 local sealed = false
@@ -40,7 +40,7 @@ function M.threaded(fn)
     end
   end
   local number = #list + 1
-  list[number] = (errors.caller())
+  list[number] = { place = errors.caller(), fn = inner }
   local wrapper = host.worker.wrap(inner, number)
   inner_of[wrapper] = inner
   numbers[wrapper] = number
@@ -61,21 +61,73 @@ function M.inner(fn)
   return inner_of[fn] or fn
 end
 
---- A threaded function for cleaning up: its calls are never refused and come before others. Any other
---- function as it is.
----@param fn function
----@return function
+--- A threaded function for cleaning up: its calls are never refused, come before others and have a thread in
+--- reserve, so that they go on while all others wait for what they set free. Any other function as it is.
+---@param fn? function
+---@return function?
 function M.cleanup(fn)
   local number = numbers[fn]
-  return number and host.worker.wrap(inner_of[fn], number, true) or fn
+  if not number then
+    return fn
+  end
+  M.cleans = true
+  return host.worker.wrap(inner_of[fn], number, true)
 end
 
---- What tells one load of the app from another: its threaded functions and where they are used.
+-- What may tell one closure from another that was made at the same place: a scalar it has captured, or where a
+-- function it has captured stands.
+local function mark_of(value)
+  local kind = type(value)
+  if kind == "string" or kind == "number" or kind == "boolean" then
+    return ("%q"):format(value)
+  elseif kind == "function" then
+    local info = debug.getinfo(M.inner(value), "S")
+    return info.short_src .. ":" .. info.linedefined
+  end
+end
+
+-- What the functions of one place are called: by the first captured variable that is different in all of them.
+-- Functions made in a loop over pairs() come in another order in every thread.
+local function marks_of(group)
+  for i = 1, 255 do
+    local name = debug.getupvalue(group[1].fn, i)
+    if not name then
+      return {}
+    end
+    local marks, seen = {}, {}
+    for n, entry in ipairs(group) do
+      local _, value = debug.getupvalue(entry.fn, i)
+      local mark = mark_of(value)
+      if not mark or seen[mark] then
+        break
+      end
+      seen[mark] = true
+      marks[n] = (" (%s = %s)"):format(name, mark)
+    end
+    if #marks == #group then
+      return marks
+    end
+  end
+end
+
+--- What tells one load of the app from another: its threaded functions and where they are used. None are made
+--- from here on.
 ---@param operations table[] as built
 ---@return string[]
 function M.seal(operations)
   sealed = true
-  local lines = table.move(list, 1, #list, 1, {})
+  local groups, lines = {}, {}
+  for number, entry in ipairs(list) do
+    lines[number] = entry.place
+    groups[entry.place] = groups[entry.place] or { numbers = {} }
+    table.insert(groups[entry.place], entry)
+    table.insert(groups[entry.place].numbers, number)
+  end
+  for _, group in pairs(groups) do
+    for n, mark in ipairs(#group > 1 and marks_of(group) or {}) do
+      lines[group.numbers[n]] = lines[group.numbers[n]] .. mark
+    end
+  end
   for _, operation in ipairs(#list > 0 and operations or {}) do
     if operation.threaded or operation.hop then
       lines[#lines + 1] = ("%s %s (%s)"):format(

@@ -164,7 +164,7 @@ static void begin_problem(struct peri_buf *body, unsigned status, const char *de
 
 int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct peri_answer *answer)
 {
-    if (!exchange->loop->config->dev)
+    if (exchange->site != NULL || !exchange->loop->config->dev)
         return send_answer(L, exchange, answer);
     struct peri_buf page = {0};
     struct peri_answer with_script = *answer;

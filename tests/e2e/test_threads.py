@@ -307,6 +307,15 @@ def test_a_client_that_leaves_ends_what_a_worker_does_for_it(start, target):
         assert "stopped " + started.split()[1] in threads.notes()
 
 
+@pytest.mark.parametrize("target", ["/runaway/spins", "/runaway/waits", "/endless-call"])
+def test_a_runaway_function_is_interrupted_at_its_deadline(start, target):
+    threads = start("--threads", 1)
+    for _ in range(3):
+        assert threads.get(target).status == 504
+        assert threads.json("/where") == "worker"
+    threads.wait_for_log(f"GET {target} .*not answered within 50 ms")
+
+
 def test_a_client_that_leaves_the_queue_is_forgotten(start):
     threads = start("--threads", 1)
     with contextlib.ExitStack() as stack:

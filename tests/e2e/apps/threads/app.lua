@@ -315,6 +315,22 @@ app:get(
   end)
 )
 app:get(
+  "/runaway/{how}",
+  { timeout_ms = 50 },
+  perigee.threaded(function(req)
+    if req.params.how == "spins" then
+      spin("runaway")
+    end
+    await("never")
+  end)
+)
+local endless = perigee.threaded(function()
+  spin("call")
+end)
+app:get("/endless-call", { timeout_ms = 50 }, function()
+  endless()
+end)
+app:get(
   "/spin-in-sort",
   perigee.threaded(function()
     table.sort({ 3, 2, 1 }, function()

@@ -60,18 +60,19 @@ struct peri_task {
     struct peri_scope root;
     struct peri_scope *scope; /* the innermost one; waits happen in it */
     struct peri_grace *grace; /* bounds the waits of its cleanup; NULL while there are none */
-    int ref;
-    bool anchored;  /* the registry keeps its op, under the address of the task */
-    bool unwinding; /* an error is on its way to the next protected call */
-    bool has_locals;
-    struct peri_work *work;  /* NULL, or set by the body before anything else */
-    struct peri_timer timer; /* its deadline */
+    struct peri_work *work;   /* NULL, or set by the body before anything else */
+    struct peri_timer timer;  /* its deadline */
     lua_State *interrupted; /* the coroutine whose slice was too long; NULL when it waits or runs */
-    uint8_t told;           /* how often it was told that it is cancelled */
-    uint8_t overstayed;     /* slices that it used up since */
-    bool slow;              /* has held the loop: it gets short slices, behind the others */
-    bool computed;          /* used up a slice */
-    bool killed;            /* ended for good */
+    int ref;
+    uint8_t told;       /* how often it was told that it is cancelled */
+    uint8_t overstayed; /* slices that it used up since */
+    /* Bits, as there may be 100,000 tasks that sleep: */
+    bool anchored : 1;  /* the registry keeps its op, under the address of the task */
+    bool unwinding : 1; /* an error is on its way to the next protected call */
+    bool has_locals : 1;
+    bool slow : 1;     /* has held the loop: it gets short slices, behind the others */
+    bool computed : 1; /* used up a slice */
+    bool killed : 1;   /* ended for good */
 };
 
 enum peri_finalizer {

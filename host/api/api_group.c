@@ -37,11 +37,17 @@ enum child_state { RUNNING, RETURNED, CANCELLED, FAILED };
 /* Its user value is its result (a table of them, when they are several), or its error. */
 struct child {
     struct peri_task *task; /* NULL once it has ended */
-    struct group *group;    /* NULL once it has ended, or the group was left behind */
     struct join_op *joiners;
     int results;
     uint8_t state;
+    bool orphan; /* its group was left behind */
 };
+
+/* The group of a child that has not ended; NULL when that was left behind. */
+static struct group *group_of(const struct child *child)
+{
+    return child->orphan ? NULL : peri_container_of(child->task->root.parent, struct group, scope);
+}
 
 struct join_op {
     struct peri_op op;
@@ -190,7 +196,7 @@ static void keep_results(lua_State *L, struct child *child)
 static int child_end(lua_State *L, int status, lua_KContext context)
 {
     struct child *child = lua_touserdata(L, AT_CHILD);
-    struct group *group = child->group;
+    struct group *group = group_of(child);
     (void) context;
     if (status == LUA_OK || status == LUA_YIELD) {
         keep_results(L, child);
@@ -223,7 +229,7 @@ static int child_main(lua_State *L)
 static void on_child_ended(struct peri_task *task, void *owner, bool failed)
 {
     struct child *child = owner;
-    struct group *group = child->group;
+    struct group *group = group_of(child);
     if (failed)
         child->state = FAILED;
     struct join_op *join = child->joiners;
@@ -231,7 +237,6 @@ static void on_child_ended(struct peri_task *task, void *owner, bool failed)
     for (; join != NULL; join = join->next)
         peri_op_done(&join->op);
     child->task = NULL;
-    child->group = NULL;
     if (group == NULL)
         return;
     group->broken |= failed;
@@ -251,7 +256,7 @@ static int spawn(lua_State *L, struct group *group, int function, int child_meta
         return luaL_error(L, "the group has ended: nothing can be spawned in it");
     struct peri_vm *vm = peri_vm_of(L);
     struct child *child = lua_newuserdatauv(L, sizeof(*child), 1);
-    *child = (struct child){.group = group};
+    *child = (struct child){.task = NULL};
     lua_pushvalue(L, child_metatable);
     lua_setmetatable(L, -2);
     lua_insert(L, function);
@@ -357,7 +362,7 @@ static int group_close(lua_State *L)
          at = at->next) {
         struct peri_scope *scope = peri_container_of(at, struct peri_scope, link);
         if (scope->kind == PERI_SCOPE_TASK)
-            ((struct child *) scope->task->owner)->group = NULL;
+            ((struct child *) scope->task->owner)->orphan = true;
     }
     peri_task_leave(&group->scope);
     lua_pushnil(L);

@@ -6,10 +6,10 @@
 #include <lauxlib.h>
 #include <math.h>
 
+/* No larger than it must be: there may be 100,000 that sleep. */
 struct sleep_op {
     struct peri_op op;
     struct peri_timer timer;
-    struct peri_timers *timers;
 };
 
 static void on_awake(struct peri_timer *timer)
@@ -21,7 +21,7 @@ static void on_awake(struct peri_timer *timer)
 static void sleep_cancel(struct peri_op *op)
 {
     struct sleep_op *sleep = peri_container_of(op, struct sleep_op, op);
-    peri_timer_stop(sleep->timers, &sleep->timer);
+    peri_timer_stop(peri_vm_of(op->task->L)->timers, &sleep->timer);
     peri_op_done(op);
 }
 
@@ -33,7 +33,6 @@ static int time_sleep(lua_State *L)
     struct peri_vm *vm = peri_vm_of(L);
     sleep->op.cancel = sleep_cancel;
     sleep->timer.fire = on_awake;
-    sleep->timers = vm->timers;
     /* From the clock itself: the loop's is older, and cut to milliseconds, and would wake early. A
      * frozen one is exact. */
     double now = vm->timers->frozen ? (double) uv_now(vm->tasks.loop) : (double) uv_hrtime() / 1e6;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_BYTES 16384
+#define PAGE_BYTES 65536
 
 struct peri_heap_page {
     struct peri_heap_page *next;

@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#define PERI_HEAP_SMALL 512
+#define PERI_HEAP_SMALL 720 /* the stack of a new coroutine */
 #define PERI_HEAP_STEP 16
 
 struct peri_heap_page;

@@ -58,7 +58,7 @@ static void meet(struct peri_scope *scope, const char *cause)
 static bool enters(struct peri_scope *scope)
 {
     if (scope->shield && scope->kind == PERI_SCOPE_TIMED)
-        peri_scope_bound(peri_container_of(scope, struct peri_timed_scope, scope));
+        peri_scope_bound(peri_container_of(scope, struct peri_timed_scope, opened.scope));
     return !scope->shield && scope->seen == NULL;
 }
 
@@ -109,7 +109,7 @@ void peri_scope_lift(struct peri_scope *scope)
 
 static void on_bound(struct peri_timer *timer)
 {
-    peri_scope_lift(&peri_container_of(timer, struct peri_timed_scope, timer)->scope);
+    peri_scope_lift(&peri_container_of(timer, struct peri_timed_scope, timer)->opened.scope);
 }
 
 void peri_scope_bound(struct peri_timed_scope *shield)

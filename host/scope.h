@@ -26,16 +26,21 @@ struct peri_scope {
     struct peri_list link;     /* among the children of the parent */
     struct peri_list children; /* scopes */
     struct peri_task *task;    /* whose waits happen in it; NULL once that has ended */
-    struct lua_State *L;       /* the coroutine that opened it */
     const char *cause;         /* why it was cancelled itself; NULL: it was not. Static text */
     const char *seen;          /* what its waits meet: its own cause or that of an outer scope */
     uint8_t kind;
     bool shield; /* what happens to outer scopes does not get in */
 };
 
+/* A scope that is not a task's root: opened by code, in a coroutine. */
+struct peri_opened_scope {
+    struct peri_scope scope;
+    struct lua_State *L; /* the coroutine */
+};
+
 /* A scope with a deadline: a timeout, or a shield that does not hold for ever. */
 struct peri_timed_scope {
-    struct peri_scope scope;
+    struct peri_opened_scope opened;
     struct peri_timer timer;
     struct peri_timers *timers;
     uint64_t ms; /* of a shield: how long it holds once the outer scope is cancelled */

@@ -336,7 +336,6 @@ struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *par
     if (task == NULL)
         return NULL;
     task->root.kind = PERI_SCOPE_TASK;
-    task->root.L = task->L;
     peri_scope_open(&task->root, parent, task);
     task->scope = &task->root;
     task->unwinding = false;
@@ -512,16 +511,17 @@ static bool may_clean_up(lua_State *L, struct peri_task *task)
     return true;
 }
 
-void peri_task_enter(lua_State *L, struct peri_task *task, struct peri_scope *scope)
+void peri_task_enter(lua_State *L, struct peri_task *task, struct peri_opened_scope *opened)
 {
-    scope->L = L;
+    struct peri_scope *scope = &opened->scope;
+    opened->L = L;
     /* A scope that is opened to clean up has its own deadlines, within the bound of all. */
     if (task->scope->seen != NULL && may_clean_up(L, task))
         scope->shield = true;
     peri_scope_open(scope, task->scope, task);
     if (scope->shield && scope->parent->seen != NULL && scope->kind == PERI_SCOPE_TIMED &&
         task->grace == NULL)
-        peri_scope_bound(peri_container_of(scope, struct peri_timed_scope, scope));
+        peri_scope_bound(peri_container_of(scope, struct peri_timed_scope, opened.scope));
     task->scope = scope;
     task->unwinding = false;
 }
@@ -843,7 +843,8 @@ static int co_wrap(lua_State *L)
 static int co_yield (lua_State *L)
 {
     struct peri_task *task = peri_task_current(L);
-    if (task != NULL && L != task->L && task->scope->L == L)
+    if (task != NULL && L != task->L && task->scope->kind != PERI_SCOPE_TASK &&
+        peri_container_of(task->scope, struct peri_opened_scope, scope)->L == L)
         return luaL_error(L, "coroutine.yield: this coroutine is inside a task.group, a timeout or "
                              "a shield of its own; it may yield before and after it");
     return lua_yield(L, lua_gettop(L));

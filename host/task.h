@@ -167,8 +167,8 @@ void peri_task_cancel(struct peri_task *task, const char *reason);
 /* Hurries the op of a task in a scope that was cancelled; for scope.c. */
 void peri_task_interrupt(struct peri_task *task);
 
-/* Opens a scope in the running task: `scope` has its kind and its `shield`. */
-void peri_task_enter(lua_State *L, struct peri_task *task, struct peri_scope *scope);
+/* Opens a scope in the running task; it has its kind and its `shield`. */
+void peri_task_enter(lua_State *L, struct peri_task *task, struct peri_opened_scope *opened);
 
 /* Closes it; more than once is harmless. */
 void peri_task_leave(struct peri_scope *scope);

@@ -36,9 +36,9 @@ int peri_open_crypto(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);
 
-/* Put groups and queues into the module at the top, perigee.host.task. */
+/* Put groups, channels and semaphores into the module at the top, perigee.host.task. */
 void peri_group_open(lua_State *L);
-void peri_queue_open(lua_State *L);
+void peri_sync_open(lua_State *L);
 
 /* task.group, and whether a C function is it or another one that opens a scope. */
 int peri_group_run(lua_State *L);

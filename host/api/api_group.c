@@ -23,7 +23,7 @@ static const char CHILD_TYPE[] = "perigee.Task";
 static const char FAILURES_TYPE[] = "perigee.Failures";
 
 struct group {
-    struct peri_scope scope;
+    struct peri_opened_scope opened;
     struct peri_op *end; /* the body is over and waits for the children */
     unsigned running;
     unsigned failures;
@@ -46,7 +46,8 @@ struct child {
 /* The group of a child that has not ended; NULL when that was left behind. */
 static struct group *group_of(const struct child *child)
 {
-    return child->orphan ? NULL : peri_container_of(child->task->root.parent, struct group, scope);
+    return child->orphan ? NULL
+                         : peri_container_of(child->task->root.parent, struct group, opened.scope);
 }
 
 struct join_op {
@@ -174,7 +175,7 @@ static int raise_failures(lua_State *L, struct group *group)
 
 static void group_failed(struct group *group)
 {
-    peri_scope_cancel(&group->scope, "another task of its group failed");
+    peri_scope_cancel(&group->opened.scope, "another task of its group failed");
 }
 
 /* Keeps what the child returned: everything above AT_CHILD_KEEP. */
@@ -261,7 +262,7 @@ static int spawn(lua_State *L, struct group *group, int function, int child_meta
     lua_setmetatable(L, -2);
     lua_insert(L, function);
 
-    struct peri_task *task = peri_task_new(&vm->tasks, &group->scope);
+    struct peri_task *task = peri_task_new(&vm->tasks, &group->opened.scope);
     if (task == NULL)
         return luaL_error(L, "not enough memory");
     int count = lua_gettop(L) - function; /* the function and its arguments */
@@ -293,8 +294,8 @@ static int group_finish(lua_State *L, struct peri_op *op)
         lua_pop(L, 1);
     group->end = NULL;
     group->over = true;
-    bool shield = group->scope.shield;
-    peri_task_leave(&group->scope);
+    bool shield = group->opened.scope.shield;
+    peri_task_leave(&group->opened.scope);
     if (group->failures > 0)
         return raise_failures(L, group);
     if (group->broken)
@@ -309,12 +310,12 @@ static int body_end(lua_State *L, int status, lua_KContext unwinding)
     struct group *group = lua_touserdata(L, AT_GROUP);
     peri_protect_end(L, unwinding != 0);
     if (status != LUA_OK && status != LUA_YIELD) {
-        if (peri_is_cancelled(L, -1) && group->scope.seen != NULL) {
+        if (peri_is_cancelled(L, -1) && group->opened.scope.seen != NULL) {
             group->interrupted = true;
             lua_pop(L, 1);
         } else {
             add_failure(L, group);
-            peri_scope_cancel(&group->scope, "the body of its group failed");
+            peri_scope_cancel(&group->opened.scope, "the body of its group failed");
         }
     }
     if (group->running == 0)
@@ -332,9 +333,9 @@ int peri_group_run(lua_State *L)
     struct peri_task *task = peri_task_check_waits(L);
     struct group *group = lua_newuserdatauv(L, sizeof(*group), 0);
     memset(group, 0, sizeof(*group));
-    peri_list_init(&group->scope.link);
-    peri_list_init(&group->scope.children);
-    group->scope.kind = PERI_SCOPE_GROUP;
+    peri_list_init(&group->opened.scope.link);
+    peri_list_init(&group->opened.scope.children);
+    group->opened.scope.kind = PERI_SCOPE_GROUP;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
@@ -345,7 +346,7 @@ int peri_group_run(lua_State *L)
     lua_toclose(L, AT_GROUP);
 
     lua_KContext unwinding = peri_protect_begin(L);
-    peri_task_enter(L, task, &group->scope);
+    peri_task_enter(L, task, &group->opened);
     int status = lua_pcallk(L, lua_gettop(L) - AT_BODY, LUA_MULTRET, AT_KEEP, unwinding, body_end);
     return body_end(L, status, unwinding);
 }
@@ -357,14 +358,14 @@ static int group_close(lua_State *L)
     if (group->over)
         return 0;
     group->over = true;
-    peri_scope_cancel(&group->scope, "the group was left behind");
-    for (struct peri_list *at = group->scope.children.next; at != &group->scope.children;
-         at = at->next) {
+    peri_scope_cancel(&group->opened.scope, "the group was left behind");
+    for (struct peri_list *at = group->opened.scope.children.next;
+         at != &group->opened.scope.children; at = at->next) {
         struct peri_scope *scope = peri_container_of(at, struct peri_scope, link);
         if (scope->kind == PERI_SCOPE_TASK)
             ((struct child *) scope->task->owner)->orphan = true;
     }
-    peri_task_leave(&group->scope);
+    peri_task_leave(&group->opened.scope);
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, group);
     return 0;
@@ -389,7 +390,7 @@ static int group_cancel(lua_State *L)
 {
     struct group *group = check_group(L);
     if (!group->over)
-        peri_scope_cancel(&group->scope, "its group was cancelled");
+        peri_scope_cancel(&group->opened.scope, "its group was cancelled");
     return 0;
 }
 
@@ -403,7 +404,7 @@ static int task_spawn(lua_State *L)
     if (scope == NULL || scope->kind != PERI_SCOPE_GROUP)
         return luaL_error(L, "task.spawn: no group is open here: "
                              "task.group(function(g) g:spawn(fn) end)");
-    return spawn(L, peri_container_of(scope, struct group, scope), 1, lua_upvalueindex(2));
+    return spawn(L, peri_container_of(scope, struct group, opened.scope), 1, lua_upvalueindex(2));
 }
 
 /* --- a child, as Lua sees it -------------------------------------------------------------------

@@ -23,7 +23,7 @@ enum { AT_SCOPE = 1, AT_KEEP, AT_FUNCTION };
 
 static void on_deadline(struct peri_timer *timer)
 {
-    peri_scope_cancel(&peri_container_of(timer, struct peri_timed_scope, timer)->scope,
+    peri_scope_cancel(&peri_container_of(timer, struct peri_timed_scope, timer)->opened.scope,
                       "it took too long");
 }
 
@@ -32,7 +32,7 @@ static void on_deadline(struct peri_timer *timer)
 static void leave(struct peri_timed_scope *timed)
 {
     peri_timer_stop(timed->timers, &timed->timer);
-    peri_task_leave(&timed->scope);
+    peri_task_leave(&timed->opened.scope);
 }
 
 static int scope_close(lua_State *L)
@@ -52,8 +52,9 @@ static int scoped_end(lua_State *L, int status, lua_KContext unwinding)
 {
     struct peri_timed_scope *timed = lua_touserdata(L, AT_SCOPE);
     /* The end of its own time ends here, unless what is around it is to end, too. */
-    struct peri_scope *outer = timed->scope.parent;
-    bool late = timed->scope.cause != NULL && (timed->scope.shield || outer->seen == NULL);
+    struct peri_scope *outer = timed->opened.scope.parent;
+    bool late =
+        timed->opened.scope.cause != NULL && (timed->opened.scope.shield || outer->seen == NULL);
     leave(timed);
     peri_protect_end(L, unwinding != 0);
     if (status == LUA_OK || status == LUA_YIELD)
@@ -82,13 +83,13 @@ static int scoped(lua_State *L)
 
     struct peri_timed_scope *timed = lua_newuserdatauv(L, sizeof(*timed), 0);
     memset(timed, 0, sizeof(*timed));
-    peri_list_init(&timed->scope.link);
-    peri_list_init(&timed->scope.children);
+    peri_list_init(&timed->opened.scope.link);
+    peri_list_init(&timed->opened.scope.children);
     timed->timers = vm->timers;
     timed->ms = (uint64_t) ceil(ms);
     timed->timer.fire = on_deadline;
-    timed->scope.kind = PERI_SCOPE_TIMED;
-    timed->scope.shield = kind == SHIELD;
+    timed->opened.scope.kind = PERI_SCOPE_TIMED;
+    timed->opened.scope.shield = kind == SHIELD;
     lua_pushvalue(L, lua_upvalueindex(2));
     lua_setmetatable(L, -2);
     lua_replace(L, AT_SCOPE);
@@ -98,7 +99,7 @@ static int scoped(lua_State *L)
 
     lua_KContext unwinding = peri_protect_begin(L);
     uv_update_time(vm->tasks.loop); /* the task may have computed since the loop looked */
-    peri_task_enter(L, task, &timed->scope);
+    peri_task_enter(L, task, &timed->opened);
     if (kind != SHIELD)
         peri_timer_start(vm->timers, &timed->timer, uv_now(vm->tasks.loop) + timed->ms);
     int status =
@@ -141,12 +142,6 @@ static int task_check(lua_State *L)
 {
     peri_task_check(L);
     return 0;
-}
-
-/* closed(): nil and the error of a channel that is closed. */
-static int task_closed(lua_State *L)
-{
-    return peri_push_error_text(L, "ECLOSED", "the channel is closed");
 }
 
 static int locals_index(lua_State *L)
@@ -227,9 +222,10 @@ static int task_overruns(lua_State *L)
 }
 
 static const luaL_Reg task_functions[] = {
-    {"alive", task_alive},     {"cancelled", task_cancelled}, {"check", task_check},
-    {"closed", task_closed},   {"current", task_current},     {"resumes", task_resumes},
-    {"unwinds", task_unwinds}, {"overruns", task_overruns},   {NULL, NULL},
+    {"alive", task_alive},       {"cancelled", task_cancelled},
+    {"check", task_check},       {"current", task_current},
+    {"overruns", task_overruns}, {"resumes", task_resumes},
+    {"unwinds", task_unwinds},   {NULL, NULL},
 };
 
 int peri_open_task(lua_State *L)
@@ -253,6 +249,6 @@ int peri_open_task(lua_State *L)
     lua_setmetatable(L, -2);
     lua_setfield(L, -2, "locals");
     peri_group_open(L);
-    peri_queue_open(L);
+    peri_sync_open(L);
     return 1;
 }

@@ -33,45 +33,28 @@ end
 Permit.__close = Permit.release
 
 ---@class perigee.Semaphore
----@field private free integer
----@field private waiting userdata
+---@field private box userdata the host's semaphore
 local Semaphore = {}
 Semaphore.__index = Semaphore
 Semaphore.__name = "perigee.Semaphore"
-
--- Without a permit to hold on to.
-local function take(self)
-  host.task.check()
-  if self.free > 0 then
-    self.free = self.free - 1
-  else
-    self.waiting:wait()
-  end
-end
 
 --- Waits for a permit. `local permit <close> = semaphore:acquire()` gives it back at the end of the block.
 ---@async
 ---@return perigee.Permit
 function Semaphore:acquire()
-  take(self)
+  self.box:acquire()
   return setmetatable({ of = self }, Permit)
 end
 
 --- A permit if there is one at once.
 ---@return perigee.Permit?
 function Semaphore:try_acquire()
-  if self.free <= 0 then
-    return nil
-  end
-  self.free = self.free - 1
-  return setmetatable({ of = self }, Permit)
+  return self.box:try_acquire() and setmetatable({ of = self }, Permit) or nil
 end
 
 --- Adds a permit: for those that were acquired by somebody else, as permit:release() does for its own.
 function Semaphore:release()
-  if self.free < 0 or not self.waiting:wake(true) then
-    self.free = self.free + 1
-  end
+  self.box:add(1)
 end
 
 --- Calls a function with a permit and returns its results.
@@ -86,11 +69,11 @@ end
 --- How many tasks wait for a permit.
 ---@return integer
 function Semaphore:waiters()
-  return #self.waiting
+  return (select(2, self.box:state()))
 end
 
 local function init(class, count)
-  return setmetatable({ free = count, waiting = host.task.queue() }, class)
+  return setmetatable({ box = host.task.semaphore(count) }, class)
 end
 
 --- A semaphore with `count` permits.
@@ -150,18 +133,16 @@ Limiter.__name = "perigee.Limiter"
 ---@param total integer 1 or more
 function Limiter:set_limit(total)
   check_count("limiter:set_limit", total)
-  self.free = self.free + total - self.total
+  local more = total - self.total
   self.total = total
-  while self.free > 0 and self.waiting:wake(true) do
-    self.free = self.free - 1
-  end
+  self.box:add(more)
 end
 
 --- How many may, and how many are at it.
 ---@return integer limit
 ---@return integer busy
 function Limiter:limit()
-  return self.total, self.total - self.free
+  return self.total, self.total - self.box:state()
 end
 
 --- A limiter: up to `total` tasks at a time. `limiter:with(fn, ...)`
@@ -175,8 +156,7 @@ end
 
 --- Something that happens, once: tasks wait until somebody says that it has.
 ---@class perigee.Event
----@field private happened boolean
----@field private waiting userdata
+---@field private box userdata the host's event
 local Event = {}
 Event.__index = Event
 Event.__name = "perigee.Event"
@@ -184,32 +164,27 @@ Event.__name = "perigee.Event"
 --- Waits until set() was called; not at all when it was.
 ---@async
 function Event:wait()
-  host.task.check()
-  if not self.happened then
-    self.waiting:wait()
-  end
+  self.box:wait()
 end
 
 --- It has happened: wakes everybody.
 function Event:set()
-  self.happened = true
-  while self.waiting:wake(true) do
-  end
+  self.box:set(true)
 end
 
 --- As if it had not happened: those that wait from now on wait for the next set().
 function Event:reset()
-  self.happened = false
+  self.box:set(false)
 end
 
 ---@return boolean
 function Event:is_set()
-  return self.happened
+  return self.box:is_set()
 end
 
 ---@return perigee.Event
 function M.event()
-  return setmetatable({ happened = false, waiting = host.task.queue() }, Event)
+  return setmetatable({ box = host.task.event() }, Event)
 end
 
 return M

@@ -24,6 +24,7 @@ static const luaL_Reg modules[] = {
     {"fs_watch", peri_open_fs_watch},
     {"test", peri_open_test},
     {"send", peri_open_send},
+    {"limit", peri_open_limit},
     {"process", peri_open_process},
     {"worker", peri_open_worker},
     {"tls", peri_open_tls},

@@ -26,6 +26,7 @@ int peri_open_log(lua_State *L);
 int peri_open_fs(lua_State *L);
 int peri_open_fs_watch(lua_State *L);
 int peri_open_send(lua_State *L);
+int peri_open_limit(lua_State *L);
 int peri_open_worker(lua_State *L);
 int peri_open_net(lua_State *L);
 int peri_open_process(lua_State *L);

@@ -13,6 +13,7 @@ local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
 local openapi = require("perigee.openapi")
 local ordered = require("perigee.ordered")
+local rate_limit = require("perigee.rate_limit")
 local response_of = require("perigee.response")
 local router = require("perigee.router")
 local source = require("perigee.source")
@@ -118,7 +119,9 @@ local ROOT = {
 
 -- Options of which the innermost counts.
 -- stylua: ignore
-local INHERITED = { "deprecated", "hidden", "callbacks", "produces", "timeout_ms", "on_disconnect" }
+local INHERITED = {
+  "deprecated", "hidden", "callbacks", "produces", "timeout_ms", "on_disconnect", "rate_limit",
+}
 
 -- What operations inherit once a router's options are added to what it is included in.
 local function enter(outer, options, deps, middlewares)
@@ -190,6 +193,17 @@ local function make_ids(self, operation, given)
   return ids
 end
 
+-- A limit is the innermost middleware, so that what is refused elsewhere costs nobody anything, and the
+-- document says what it answers.
+local function add_rate_limit(operation, options)
+  local name = operation.methods[1] .. " " .. operation.path
+  operation.middlewares = concat(operation.middlewares, { rate_limit.middleware(options, name) })
+  local declared = operation.responses
+  if not (declared[429] or declared["429"] or declared["4XX"] or declared.default) then
+    operation.responses = union(declared, { [429] = { description = "Too Many Requests" } })
+  end
+end
+
 -- Everything there is to know about one operation, from what was said of it and around it.
 local function describe(self, entry, context)
   local options = entry.options
@@ -234,6 +248,9 @@ local function describe(self, entry, context)
   operation.produces = shared.produces
   if operation.produces == nil then
     operation.produces = "application/json"
+  end
+  if shared.rate_limit then
+    add_rate_limit(operation, shared.rate_limit)
   end
   operation.ids = make_ids(self, operation, options.operation_id)
   if shared.callbacks then

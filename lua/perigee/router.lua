@@ -5,6 +5,7 @@ local dependency = require("perigee.dependency")
 local errors = require("perigee.errors")
 local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
+local rate_limit = require("perigee.rate_limit")
 
 local M = {}
 
@@ -38,6 +39,7 @@ local SHARED = {
   use = "table",
   timeout_ms = "integer|boolean",
   on_disconnect = "string",
+  rate_limit = "table|boolean",
 }
 
 -- The options of one operation and the types they are checked against.
@@ -163,6 +165,11 @@ function M.check_shared(what, options)
   end
   if on_disconnect and on_disconnect ~= "cancel" and on_disconnect ~= "finish" then
     errors.raise("%s: on_disconnect must be 'cancel' or 'finish', not '%s'", what, on_disconnect)
+  end
+  if options.rate_limit == true then
+    errors.raise("%s: rate_limit must be a table, or false for none", what)
+  elseif options.rate_limit then
+    rate_limit.check(what, options.rate_limit)
   end
   if options.callbacks and type(options.callbacks.entries) ~= "table" then
     errors.raise("%s: callbacks must be a router", what)

@@ -10,7 +10,7 @@ local function divide(amount, password)
   return half .. nil
 end
 app:get("/fails", function(req)
-  local answer = divide(7, ("hunter%d"):format(2))
+  local answer = divide(7, "hun" .. "ter2")
   return answer
 end)
 app:get("/object", function()

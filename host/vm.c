@@ -6,6 +6,7 @@
 #include "hop.h"
 #include "json_lua.h"
 #include "protect.h"
+#include "topics.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -220,6 +221,7 @@ void peri_vm_close(struct peri_vm *vm)
     peri_tasks_close(&vm->tasks);
     lua_close(vm->L);
     vm->L = NULL;
+    peri_topic_inbox_close(vm->topics);
     peri_heap_deinit(&vm->heap);
     peri_app_deinit(&vm->app);
     peri_buf_deinit(&vm->files);

@@ -57,6 +57,7 @@ struct peri_vm {
     bool silent; /* warnings about the app are left to another VM of its generation */
     struct peri_workers *workers; /* of its generation; NULL: threaded functions are just called */
     struct peri_worker *worker;   /* whose VM it is; NULL on a loop thread */
+    struct peri_topic_inbox *topics; /* of its subscriptions; made when first needed */
     struct peri_mailbox *mailbox; /* where results of trips arrive; made when first needed */
 };
 

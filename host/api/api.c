@@ -29,6 +29,7 @@ static const luaL_Reg modules[] = {
     {"worker", peri_open_worker},
     {"tls", peri_open_tls},
     {"client", peri_open_client},
+    {"shared", peri_open_shared},
     {NULL, NULL},
 };
 /* clang-format on */

@@ -34,6 +34,7 @@ int peri_open_stream(lua_State *L);
 int peri_open_tls(lua_State *L);
 int peri_open_client(lua_State *L);
 int peri_open_crypto(lua_State *L);
+int peri_open_shared(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);
 

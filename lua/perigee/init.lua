@@ -59,6 +59,7 @@ local LAZY = {
   process = true,
   settings = true,
   task = true,
+  shared = true,
   time = true,
 }
 

@@ -228,7 +228,7 @@ static void read_threaded(lua_State *L, struct peri_app *app)
 void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config *config)
 {
     luaL_checktype(L, -1, LUA_TTABLE);
-    app->fallback = app->start = app->stop = LUA_NOREF;
+    app->fallback = app->start = app->stop = app->background = LUA_NOREF;
     app->router = peri_router_new();
     read_limits(L, app, config);
     app->refusal_work =
@@ -241,6 +241,7 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->fallback = function_field(L, "fallback");
     app->start = function_field(L, "start");
     app->stop = function_field(L, "stop");
+    app->background = function_field(L, "background");
     read_threaded(L, app);
     lua_getfield(L, -1, "cleans_threaded");
     app->cleans_threaded = lua_toboolean(L, -1);
@@ -265,7 +266,7 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
 
 int peri_app_empty(struct peri_app *app, const struct peri_config *config)
 {
-    app->fallback = app->start = app->stop = LUA_NOREF;
+    app->fallback = app->start = app->stop = app->background = LUA_NOREF;
     app->router = peri_router_new();
     app->limits = config->limits;
     derive_limits(app);

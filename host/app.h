@@ -61,9 +61,10 @@ struct peri_app {
     struct peri_work refusal_work; /* middleware around answers of the host */
     struct peri_work after_work;   /* functions behind an answer */
     size_t operation_count;
-    int fallback; /* registry references, or LUA_NOREF: answers made by C pass through this one */
-    int start;    /* called before the first request */
-    int stop;     /* called after the last one */
+    int fallback;   /* registry references, or LUA_NOREF: answers made by C pass through this one */
+    int start;      /* called before the first request */
+    int stop;       /* called after the last one */
+    int background; /* called in one VM of the process, beside its requests */
     struct peri_error_style errors;      /* where there is no operation */
     struct peri_limits limits;           /* defaults, the app's options, the flags: in this order */
     struct peri_form_limits form_limits; /* the same, as forms want them */

@@ -176,6 +176,7 @@ static void leave(struct peri_vm *vm)
 {
     struct peri_life *life = &vm->life;
     life->phase = PERI_LEAVING;
+    peri_background_stop(vm);
     life->grace.fire = on_grace_over;
     peri_timer_start(vm->timers, &life->grace,
                      uv_now(&life->loop->uv) + vm->app.limits.shutdown_grace_ms);
@@ -193,6 +194,8 @@ void peri_generation_follow(struct peri_loop *loop)
     loop->vm->life.phase = PERI_CURRENT;
     if (before != NULL)
         leave(before);
+    if (loop->index == 0)
+        peri_background_start(loop->vm);
 }
 
 static void close_vm(struct peri_vm *vm)

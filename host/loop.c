@@ -89,6 +89,8 @@ static void stop(struct peri_loop *loop, int level)
         if (loop->server->develop != NULL)
             peri_develop_wake(loop, true);
         close_listeners(loop);
+        if (loop->vm != NULL)
+            peri_background_stop(loop->vm);
         loop->grace.fire = on_last_words;
         peri_timer_start(&loop->timers, &loop->grace, uv_now(&loop->uv) + LAST_WORDS_MS);
     }

@@ -205,6 +205,7 @@ int peri_vm_open(struct peri_vm *vm, uv_loop_t *loop, struct peri_timers *timers
     vm->L = L;
     lua_atpanic(L, on_panic);
     *(struct peri_vm **) lua_getextraspace(L) = vm;
+    peri_background_init(&vm->background);
     lua_gc(L, LUA_GCGEN, 0, 0);
     peri_tasks_open(&vm->tasks, L, loop);
     lua_pushcfunction(L, open_libraries);

@@ -6,6 +6,7 @@
 #define PERI_VM_H
 
 #include "app.h"
+#include "background.h"
 #include "heap.h"
 #include "task.h"
 #include "timer.h"
@@ -51,6 +52,7 @@ struct peri_vm {
     struct peri_app app;        /* valid after peri_vm_load() */
     struct peri_heap heap;      /* its memory */
     struct peri_life life;
+    struct peri_background background;
     struct peri_buf files; /* it loaded, each with a NUL behind; kept where `lists_files` says so */
     const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
     bool lists_files;
@@ -58,7 +60,7 @@ struct peri_vm {
     struct peri_workers *workers; /* of its generation; NULL: threaded functions are just called */
     struct peri_worker *worker;   /* whose VM it is; NULL on a loop thread */
     struct peri_topic_inbox *topics; /* of its subscriptions; made when first needed */
-    struct peri_mailbox *mailbox; /* where results of trips arrive; made when first needed */
+    struct peri_mailbox *mailbox;    /* where results of trips arrive; made when first needed */
 };
 
 /* The VM of a Lua state or coroutine. */

@@ -16,6 +16,7 @@ local ordered = require("perigee.ordered")
 local rate_limit = require("perigee.rate_limit")
 local response_of = require("perigee.response")
 local router = require("perigee.router")
+local schedule = require("perigee.schedule")
 local source = require("perigee.source")
 local streams = require("perigee.streams")
 local threaded = require("perigee.threaded")
@@ -88,6 +89,7 @@ function M.new(options)
   self.overrides = {}
   self.start_hooks = {}
   self.stop_hooks = {}
+  self.schedules = {}
   return self
 end
 
@@ -557,6 +559,9 @@ function App:build(root_path, is_dev)
     openapi = function()
       return ordered.encode(make_document(self))
     end,
+    background = #self.schedules > 0 and function()
+      schedule.follow(self.schedules)
+    end or nil,
     start = function()
       singletons:start()
       for _, hook in ipairs(self.start_hooks) do
@@ -589,6 +594,24 @@ end
 ---@param hook fun()
 function App:on_stop(hook)
   add_hook("app:on_stop", self.stop_hooks, hook)
+end
+
+--- Runs a function every `ms` milliseconds, once for the whole process and beside its requests. An error is
+--- logged and the next run comes all the same; a run that takes longer than `ms` puts off the next one.
+---@param ms number
+---@param fn fun() may wait
+---@param options? { at_start?: boolean, timeout_ms?: number, name?: string }
+function App:every(ms, fn, options)
+  self.schedules[#self.schedules + 1] = schedule.every(ms, fn, options)
+end
+
+--- Runs a function when a line of cron says so, in local time unless `utc` is set: `"0 3 * * *"` is every day at
+--- three. Otherwise like app:every().
+---@param line string minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly, @yearly
+---@param fn fun() may wait
+---@param options? { utc?: boolean, timeout_ms?: number, name?: string }
+function App:cron(line, fn, options)
+  self.schedules[#self.schedules + 1] = schedule.cron(line, fn, options)
 end
 
 --- The OpenAPI document, for those who want to look at it: a table that openapi_url serves as JSON.

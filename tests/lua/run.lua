@@ -87,6 +87,7 @@ elseif #names == 0 then
     "cli",
     "compose",
     "cookie",
+    "cron",
     "dependency",
     "docs",
     "errors",

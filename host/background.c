@@ -1,0 +1,51 @@
+#include "background.h"
+
+#include "api/api.h"
+#include "log.h"
+#include "vm.h"
+
+#include <lauxlib.h>
+
+void peri_background_init(struct peri_background *background)
+{
+    *background = (struct peri_background){0};
+    peri_list_init(&background->sleepers);
+}
+
+static int background_end(lua_State *L, int status, lua_KContext context)
+{
+    (void) context;
+    if (status != LUA_OK && status != LUA_YIELD && !peri_is_cancelled(L, -1))
+        peri_log_error("the schedules of the app have ended: %s", luaL_tolstring(L, -1, NULL));
+    return 0;
+}
+
+static int background_main(lua_State *L)
+{
+    struct peri_vm *vm = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    lua_pushcfunction(L, peri_traceback);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->app.background);
+    return background_end(L, lua_pcallk(L, 0, 0, 1, 0, background_end), 0);
+}
+
+static void on_ended(struct peri_task *task, void *owner, bool failed)
+{
+    (void) owner;
+    if (failed)
+        peri_log_error("the schedules of the app have ended: %s", lua_tostring(task->L, -1));
+}
+
+void peri_background_start(struct peri_vm *vm)
+{
+    if (vm->app.background == LUA_NOREF || vm->background.open)
+        return;
+    vm->background.open = true;
+    peri_task_start(&vm->tasks, background_main, vm, on_ended);
+}
+
+void peri_background_stop(struct peri_vm *vm)
+{
+    vm->background.open = false;
+    peri_background_wake(&vm->background);
+}

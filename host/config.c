@@ -77,6 +77,7 @@ void peri_config_usage(struct peri_buf *text)
         "  --loops N                   loop threads (number of cores)\n"
         "  --threads N                 worker threads for threaded functions (number of cores, at "
         "least 2)\n"
+        "  --shared-memory-bytes N     for perigee.shared; beyond it the oldest goes (67108864)\n"
         "  --log text|json|off         access log on standard output (text)\n"
         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
         "  --set NAME=VALUE            a setting that the app declares; may be given again\n"
@@ -126,6 +127,7 @@ static const char *const plain_flags[] = {"host",
                                           "fd",
                                           "loops",
                                           "threads",
+                                          "shared_memory_bytes",
                                           "log",
                                           "supervise",
                                           "load_timeout_ms",
@@ -324,6 +326,12 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
         }
     } else if (strcmp(flag, "supervise") == 0) {
         return parse_switch(&config->supervise, flag, text, error, error_size);
+    } else if (strcmp(flag, "shared-memory-bytes") == 0) {
+        if (parse_number(text, 65536, UINT64_MAX / 2, &config->shared_memory_bytes) != 0) {
+            snprintf(error, error_size,
+                     "--shared-memory-bytes takes a whole number of 65536 or more, not '%s'", text);
+            return -1;
+        }
     } else if (strcmp(flag, "loops") == 0) {
         if (parse_number(text, 1, 256, &number) != 0) {
             snprintf(error, error_size, "--loops takes a number from 1 to 256, not '%s'", text);
@@ -390,6 +398,7 @@ void peri_config_default(struct peri_config *config)
         .port = 8000,
         .load_timeout_ms = 30000,
         .supervise = true,
+        .shared_memory_bytes = 64 << 20,
         .loops = cores < 1     ? 1
                  : cores > 256 ? 256
                                : (int) cores,

@@ -78,6 +78,7 @@ struct peri_config {
     bool proxy_protocol;          /* every connection begins with a header of its proxy */
     struct peri_networks trusted; /* proxies whose word on the client is believed */
     const char *root_path;        /* what a proxy strips from the front of paths; NULL: nothing */
+    uint64_t shared_memory_bytes;
     bool supervise; /* a process of its own keeps the sockets and restarts the server */
     int loops;
     int threads; /* for threaded functions */

@@ -5,6 +5,7 @@
 #include "generation.h"
 #include "log.h"
 #include "reload.h"
+#include "store.h"
 #include "supervised.h"
 #include "watch.h"
 #include "worker.h"
@@ -369,6 +370,7 @@ int peri_server_run(const struct peri_config *config, struct peri_sockets *socke
 
     signal(SIGPIPE, SIG_IGN);
     peri_crash_open();
+    peri_store_set_max(config->shared_memory_bytes);
     if (peri_log_open(config->log) != 0)
         return code;
     if (config->dev)

@@ -107,7 +107,7 @@ def test_new_apps_are_formatted_as_the_project_is():
 # Check
 
 
-@pytest.mark.parametrize("app", ["hello", "burgers", "items"])
+@pytest.mark.parametrize("app", ["hello", "burgers", "crawler", "items"])
 def test_the_apps_of_the_project_are_sound(app):
     result = run("check", PROJECT / "apps" / app)
     assert result.returncode == 0, result.stdout

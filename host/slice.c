@@ -25,7 +25,8 @@ struct peri_place {
 
 _Thread_local lua_State *volatile peri_slice_hooked;
 
-/* The hook that the app had set on that coroutine by debug.sethook. */
+/* The hook that was there before: of a debugger, or of whoever counts lines. While ours is set it
+ * still hears of everything but instructions. */
 static _Thread_local struct {
     lua_Hook hook;
     int mask;
@@ -43,7 +44,7 @@ static void arm(lua_State *L, int count)
         theirs.count = lua_gethookcount(L);
     }
     peri_slice_hooked = L;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, count);
+    lua_sethook(L, on_count, LUA_MASKCOUNT | (theirs.mask & ~LUA_MASKCOUNT), count);
 }
 
 void peri_slice_disarm(void)
@@ -175,8 +176,13 @@ static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
 /* Runs between two instructions of a coroutine whose slice was too long. */
 static void on_count(lua_State *L, lua_Debug *frame)
 {
+    if (frame->event != LUA_HOOKCOUNT) {
+        if (theirs.hook != NULL)
+            theirs.hook(L, frame);
+        return;
+    }
     if (peri_slice_hooked != L) { /* inherited by a new coroutine, or left from another slice */
-        lua_sethook(L, NULL, 0, 0);
+        lua_sethook(L, theirs.hook, theirs.mask, theirs.count);
         return;
     }
     peri_slice_disarm();

@@ -187,6 +187,26 @@ static void the_hook_of_a_debugger_stays(void **state)
          "true");
 }
 
+static void the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left(void **state)
+{
+    (void) state;
+    does("local lines, done = 0, false\n"
+         "debug.sethook(function() lines = lines + 1 end, 'l')\n"
+         "table.sort({3, 2, 1}, function(a, b)\n"
+         "  if not done then\n"
+         "    done = true\n"
+         "    while overruns() == 0 do end\n"
+         "    local before = lines\n"
+         "    local x = 1\n"
+         "    x = x + 1\n"
+         "    log(lines - before)\n"
+         "  end\n"
+         "  return a < b\n"
+         "end)\n"
+         "debug.sethook()",
+         "3");
+}
+
 /* --- deadlines ---------------------------------------------------------------------------------
  */
 
@@ -281,6 +301,7 @@ int main(void)
         test(the_result_is_that_of_an_undisturbed_run),
         test(a_coroutine_of_the_app_is_interrupted_in_its_place),
         test(the_hook_of_a_debugger_stays),
+        test(the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left),
         test(the_deadline_ends_whatever_computes),
         test(what_computes_is_told_once_and_may_clean_up),
         test(a_finalizer_has_one_slice),

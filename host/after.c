@@ -54,7 +54,7 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
 {
     struct after *after = owner;
     if (failed)
-        log_failure(after, lua_type(task->L, -1) == LUA_TSTRING ? lua_tostring(task->L, -1) : NULL);
+        log_failure(after, peri_task_error(task));
     luaL_unref(after->vm->L, LUA_REGISTRYINDEX, after->functions);
     peri_form_free(after->form);
     free(after);

@@ -8,6 +8,8 @@
 
 #define MAX_SETTINGS 100 /* --set */
 
+#define MIN_LUA_MEMORY (8 << 20) /* the framework itself wants half of it */
+
 #define LIMIT(member, fallback, min, max, help)                                                    \
     {                                                                                              \
 #member, offsetof(struct peri_limits, member), fallback, min, max, help                    \
@@ -80,6 +82,8 @@ void peri_config_usage(struct peri_buf *text)
         "  --shared-memory-bytes N     for perigee.shared; beyond it the oldest goes (67108864)\n"
         "  --log text|json|off         access log on standard output (text)\n"
         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
+        "  --lua-memory BYTES          for the Lua of each thread, as 64M or 1G; over it: 500 "
+        "(512M)\n"
         "  --set NAME=VALUE            a setting that the app declares; may be given again\n"
         "\n"
         "every option may also stand in the environment: PERIGEE_PORT=9000\n"
@@ -110,6 +114,25 @@ static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *
     return 0;
 }
 
+/* A number of bytes, or of what its last letter says: K, M or G. */
+static int parse_bytes(const char *text, uint64_t min, uint64_t max, uint64_t *value)
+{
+    static const char units[] = "KMG";
+    char digits[24];
+    size_t len = strlen(text);
+    const char *unit = len > 0 ? strchr(units, text[len - 1] & ~0x20) : NULL;
+    unsigned shift = unit != NULL && *unit != '\0' ? 10 * (unsigned) (unit - units + 1) : 0;
+    len -= shift > 0;
+    if (len >= sizeof(digits))
+        return -1;
+    memcpy(digits, text, len);
+    digits[len] = '\0';
+    if (parse_number(digits, 1, max >> shift, value) != 0)
+        return -1;
+    *value <<= shift;
+    return *value >= min ? 0 : -1;
+}
+
 /* Whether `flag` ("max-body-bytes") names the option ("max_body_bytes"). */
 static bool names_option(const char *flag, const char *name)
 {
@@ -131,6 +154,7 @@ static const char *const plain_flags[] = {"host",
                                           "log",
                                           "supervise",
                                           "load_timeout_ms",
+                                          "lua_memory",
                                           "forwarded_allow_ips",
                                           "proxy_protocol",
                                           "root_path",
@@ -344,6 +368,14 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
                      "--load-timeout-ms takes a whole number from 1 to 86400000, not '%s'", text);
             return -1;
         }
+    } else if (strcmp(flag, "lua-memory") == 0) {
+        if (parse_bytes(text, MIN_LUA_MEMORY, UINT64_C(1) << 40, &config->lua_memory) != 0) {
+            snprintf(error, error_size,
+                     "--lua-memory takes a number of bytes from 8M to 1024G, such as 512M, not "
+                     "'%s'",
+                     text);
+            return -1;
+        }
     } else if (strcmp(flag, "threads") == 0) {
         if (parse_number(text, 1, 256, &number) != 0) {
             snprintf(error, error_size, "--threads takes a number from 1 to 256, not '%s'", text);
@@ -397,6 +429,7 @@ void peri_config_default(struct peri_config *config)
         .host = "127.0.0.1",
         .port = 8000,
         .load_timeout_ms = 30000,
+        .lua_memory = 512 << 20,
         .supervise = true,
         .shared_memory_bytes = 64 << 20,
         .loops = cores < 1     ? 1

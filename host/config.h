@@ -83,6 +83,7 @@ struct peri_config {
     int loops;
     int threads; /* for threaded functions */
     enum peri_log_format log;
+    uint64_t lua_memory;      /* bytes that each VM may hold */
     uint64_t load_timeout_ms; /* for the app to load and to start, each */
     struct peri_limits limits;
     uint32_t limits_given; /* bit i: option i came as a flag */

@@ -265,6 +265,14 @@ void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
     va_end(args);
     if (len < 0)
         return;
+    if (strcmp(text, "not enough memory") == 0) {
+        free(text);
+        const struct peri_heap *heap = &exchange->vm->heap;
+        peri_exchange_log(exchange,
+                          "out of memory: Lua holds %zu bytes and may hold %zu (--lua-memory)",
+                          heap->used, heap->limit);
+        return;
+    }
     const struct peri_request *request = &exchange->request;
     const struct peri_operation *operation = exchange->operation;
     char id[33];
@@ -445,8 +453,7 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
     struct peri_exchange *exchange = owner;
     peri_exchange_task_ended(exchange);
     if (failed) { /* out of memory, as a rule: nothing of the app's leaves exchange_main() */
-        const char *text = lua_tostring(task->L, -1);
-        peri_exchange_log(exchange, "%s", text != NULL ? text : "the task failed");
+        peri_exchange_log(exchange, "%s", peri_task_error(task));
         peri_answer_fail(exchange);
     }
     if (exchange->after != 0)

@@ -1,9 +1,13 @@
 #include "heap.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PAGE_BYTES 65536
+#define REFUSALS 2         /* before and after the collection; then Lua has raised its error */
+#define RESERVE_PART 16    /* of the limit, for what handles that */
+#define RESERVE_BLOCK 4096 /* bytes of a block that may be taken from it */
 
 struct peri_heap_page {
     struct peri_heap_page *next;
@@ -83,11 +87,30 @@ static void *resize(struct peri_heap *heap, void *block, size_t before, size_t a
     return moved;
 }
 
+/* Whether a block of that size is too much for a heap that has reached its limit. */
+static bool refuses(struct peri_heap *heap, size_t more)
+{
+    size_t reserve = heap->limit / RESERVE_PART;
+    if (heap->refusals < REFUSALS) {
+        heap->refusals++;
+        return true;
+    }
+    return more > RESERVE_BLOCK || heap->used + more > heap->limit + reserve;
+}
+
+static bool would_exceed(struct peri_heap *heap, size_t more)
+{
+    /* Without a limit the right side is the largest number. */
+    if (__builtin_expect(heap->used + more - 1 <= heap->limit - 1, 1))
+        return false;
+    return refuses(heap, more);
+}
+
 void *peri_heap_allocate(void *context, void *block, size_t before, size_t after)
 {
     struct peri_heap *heap = context;
     if (block == NULL) { /* `before` is the kind of object then */
-        if (after == 0)
+        if (after == 0 || would_exceed(heap, after))
             return NULL;
         block = take(heap, after);
         heap->used += block != NULL ? after : 0;
@@ -98,6 +121,8 @@ void *peri_heap_allocate(void *context, void *block, size_t before, size_t after
         heap->used -= before;
         return NULL;
     }
+    if (after > before && would_exceed(heap, after - before))
+        return NULL;
     block = resize(heap, block, before, after);
     if (block != NULL)
         heap->used = heap->used - before + after;

@@ -26,6 +26,7 @@ struct peri_grace {
     bool over;
 };
 
+#define RESERVE 16384   /* bytes for a coroutine in a VM that has reached its limit */
 #define TOLD_SLICES 8   /* that a cancelled task may use up before it is told where it computes */
 #define LAST_SLICES 100 /* that a task may use up when it has been cancelled */
 #define MAX_TOLD 100    /* a task that catches its cancellation as often will not end by itself */
@@ -160,6 +161,20 @@ static struct peri_task *take(struct peri_tasks *tasks)
     return task;
 }
 
+/* A task is made even where the VM has no memory left: it fails when it runs, as those do that run
+ * already. */
+static struct peri_task *take_from_reserve(struct peri_tasks *tasks)
+{
+    struct peri_heap *heap = &peri_vm_of(tasks->L)->heap;
+    size_t limit = heap->limit;
+    if (limit == 0)
+        return NULL;
+    heap->limit = heap->used > limit ? heap->used + RESERVE : limit + RESERVE;
+    struct peri_task *task = take(tasks);
+    heap->limit = limit;
+    return task;
+}
+
 /* An op that a coroutine of the app makes is kept by the registry, as that coroutine could be
  * closed and dropped while libuv knows of the op. A task waits for one thing at a time: one op
  * each. */
@@ -255,6 +270,12 @@ static void make_ready(struct peri_task *task)
     update_idle(tasks);
 }
 
+const char *peri_task_error(const struct peri_task *task)
+{
+    /* A number would be made a string, for which there may be no memory. */
+    return lua_type(task->L, -1) == LUA_TSTRING ? lua_tostring(task->L, -1) : "the task failed";
+}
+
 /* --- deadlines ---------------------------------------------------------------------------------
  */
 
@@ -315,6 +336,7 @@ static bool resume(struct peri_task *task, int arguments)
     tasks->depth--;
     tasks->current = outer;
     tasks->unyieldable = unyieldable;
+    peri_heap_settle(&peri_vm_of(tasks->L)->heap);
 
     if (status != LUA_YIELD) {
         finish(task, status);
@@ -333,6 +355,8 @@ static bool resume(struct peri_task *task, int arguments)
 struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *parent)
 {
     struct peri_task *task = take(tasks);
+    if (task == NULL)
+        task = take_from_reserve(tasks);
     if (task == NULL)
         return NULL;
     task->root.kind = PERI_SCOPE_TASK;

@@ -186,6 +186,9 @@ struct peri_task *peri_task_check(lua_State *L);
 /* The same, but for cancellation. */
 struct peri_task *peri_task_check_waits(lua_State *L);
 
+/* For `ended` of a task that failed: the text of its error. */
+const char *peri_task_error(const struct peri_task *task);
+
 /* Gives a task a deadline of its own (uv_now() time), in place of its work's. */
 void peri_task_set_deadline(struct peri_task *task, uint64_t due);
 

@@ -353,6 +353,7 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
 {
     lua_State *L = vm->L;
     struct load load = {.config = config, .app = &vm->app};
+    vm->heap.limit = config->lua_memory;
     if (vm->load_until != NULL)
         lua_sethook(L, on_count, LUA_MASKCOUNT, STEPS_BETWEEN_LOOKS);
     lua_pushcfunction(L, load_app);
@@ -395,10 +396,8 @@ static int call_main(lua_State *L)
 static void on_call_ended(struct peri_task *task, void *owner, bool failed)
 {
     struct peri_call *call = owner;
-    if (failed) {
-        const char *text = lua_tostring(task->L, -1);
-        peri_buf_add_str(call->error, text != NULL ? text : "the task failed");
-    }
+    if (failed)
+        peri_buf_add_str(call->error, peri_task_error(task));
     peri_timer_stop(call->vm->timers, &call->timeout);
     call->task = NULL;
     call->over = true;

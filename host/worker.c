@@ -489,10 +489,9 @@ static void on_trip_ended(struct peri_task *task, void *owner, bool failed)
     struct peri_trip *trip = owner;
     struct peri_worker *worker = peri_vm_of(task->L)->worker;
     if (failed && worker->trip != NULL) {
-        const char *text = lua_tostring(task->L, -1);
         trip->failed = true;
         trip->out.len = 0;
-        peri_buf_add_str(&trip->out, text != NULL ? text : "the task failed");
+        peri_buf_add_str(&trip->out, peri_task_error(task));
     }
     peri_hop_ended(worker->site);
     peri_trip_post(worker);

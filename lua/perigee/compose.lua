@@ -97,6 +97,9 @@ function M.answering(handler, failing, status, schema)
     if errors.is_cancelled(err) then
       error(err, 0)
     end
+    if type(err) == "string" then -- for want of memory: no message handler was called
+      err = setmetatable({ cause = err, traceback = err }, Failure)
+    end
     for i = from, #chain do
       local found = find_handler(chain[i], err)
       if found then

@@ -92,11 +92,67 @@ static void a_new_block_ignores_the_kind_of_object(void **unused)
     peri_heap_deinit(&heap);
 }
 
+/* As Lua asks: once, and again behind a collection. */
+static void *ask(struct peri_heap *heap, size_t size)
+{
+    void *block = peri_heap_allocate(heap, NULL, 0, size);
+    return block != NULL ? block : peri_heap_allocate(heap, NULL, 0, size);
+}
+
+static void a_heap_does_not_grow_beyond_its_limit(void **unused)
+{
+    (void) unused;
+    struct peri_heap heap = {.limit = 1 << 20};
+    char *large = ask(&heap, (1 << 20) - 100);
+    assert_non_null(large);
+    void *last = ask(&heap, 100);
+    assert_non_null(last);
+    assert_null(ask(&heap, 1));
+    assert_null(peri_heap_allocate(&heap, large, (1 << 20) - 100, SIZE_MAX / 2));
+
+    large = peri_heap_allocate(&heap, large, (1 << 20) - 100, 1000); /* shrinking always works */
+    assert_non_null(large);
+    peri_heap_settle(&heap);
+    assert_int_equal(heap.refusals, 0);
+    assert_null(ask(&heap, 1 << 20));
+    peri_heap_allocate(&heap, large, 1000, 0);
+    peri_heap_allocate(&heap, last, 100, 0);
+    assert_int_equal(heap.used, 0);
+    peri_heap_deinit(&heap);
+}
+
+static void what_handles_the_error_has_a_reserve(void **unused)
+{
+    (void) unused;
+    struct peri_heap heap = {.limit = 1 << 20};
+    void *large = ask(&heap, 1 << 20);
+    assert_null(ask(&heap, 100));
+    void *small = peri_heap_allocate(&heap, NULL, 0, 100);
+    assert_non_null(small);
+    assert_null(peri_heap_allocate(&heap, NULL, 0, 10000));
+    size_t count = 0;
+    void *blocks[100];
+    while (count < 100 && (blocks[count] = peri_heap_allocate(&heap, NULL, 0, 4000)) != NULL)
+        count++;
+    assert_in_range(count, 1, 16); /* a sixteenth of the limit */
+    while (count-- > 0)
+        peri_heap_allocate(&heap, blocks[count], 4000, 0);
+    peri_heap_allocate(&heap, small, 100, 0);
+    peri_heap_settle(&heap);
+    assert_int_not_equal(heap.refusals, 0); /* it is full */
+    peri_heap_allocate(&heap, large, 1 << 20, 0);
+    peri_heap_settle(&heap);
+    assert_int_equal(heap.refusals, 0);
+    peri_heap_deinit(&heap);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_keep_what_is_written),
         cmocka_unit_test(a_new_block_ignores_the_kind_of_object),
+        cmocka_unit_test(a_heap_does_not_grow_beyond_its_limit),
+        cmocka_unit_test(what_handles_the_error_has_a_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,7 +54,7 @@ bool peri_protect_frames(lua_State *L, int index, bool *here)
     return true;
 }
 
-void peri_protect_set_frames(lua_State *L, int index)
+void peri_protect_set_frames(lua_State *L, int index, bool here)
 {
     index = lua_absindex(L, index);
     lua_createtable(L, 3, 0);
@@ -62,7 +62,7 @@ void peri_protect_set_frames(lua_State *L, int index)
     lua_rawseti(L, -2, ERROR);
     lua_insert(L, -2);
     lua_rawseti(L, -2, FRAMES);
-    lua_pushlightuserdata(L, L);
+    lua_pushlightuserdata(L, here ? L : NULL);
     lua_rawseti(L, -2, COROUTINE);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
     peri_vm_of(L)->tasks.keeps_frames = true;
@@ -86,7 +86,7 @@ int peri_protect_keep(lua_State *L)
         return 1;
     lua_settop(L, 1);
     peri_push_frames(L, 1);
-    peri_protect_set_frames(L, 1);
+    peri_protect_set_frames(L, 1, true);
     return 1;
 }
 

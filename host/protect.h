@@ -32,8 +32,9 @@ void peri_protect_note(lua_State *L);
  * the running coroutine; or pushes nothing. */
 bool peri_protect_frames(lua_State *L, int index, bool *here);
 
-/* Keeps the text on top (which is popped) as the frames of the error at `index`. */
-void peri_protect_set_frames(lua_State *L, int index);
+/* Keeps the text on top (which is popped) as the frames of the error at `index`; `here` when they
+ * are those of the running coroutine. */
+void peri_protect_set_frames(lua_State *L, int index, bool here);
 
 /* Where the frame of xpcall has its message handler, as a local variable. */
 #define PERI_XPCALL_HANDLER 2

@@ -62,6 +62,10 @@ struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *ex
  * or of an op's `finish`. Raises when the connection is gone. */
 int peri_out_send(lua_State *L, int index, const char *bytes, size_t len);
 
+/* set_state(table): what `req.state` of every later request of this VM shows, until it sets its
+ * own. */
+int peri_request_set_state(lua_State *L);
+
 /* Keeps a value under a name in the request object at `request`: both are on top of the stack, the
  * name first, and are popped. */
 void peri_request_keep(lua_State *L, int request);

@@ -194,6 +194,7 @@ static const luaL_Reg app_functions[] = {
     {"is_terminal", app_is_terminal},
     {"read_input", app_read_input},
     {"run_help", app_run_help},
+    {"set_state", peri_request_set_state},
     {"settings", app_settings},
     {NULL, NULL},
 };

@@ -148,7 +148,7 @@ static void push_failures(lua_State *L)
     lua_setfield(L, list + 1, "errors");
     push_failures_metatable(L);
     lua_setmetatable(L, list + 1);
-    peri_protect_set_frames(L, list + 1);
+    peri_protect_set_frames(L, list + 1, false);
 }
 
 /* Raises what went wrong in the group. */
@@ -166,7 +166,7 @@ static int raise_failures(lua_State *L, struct group *group)
     if (lua_rawgeti(L, -2, 2) == LUA_TNIL)
         lua_pop(L, 1);
     else
-        peri_protect_set_frames(L, -2);
+        peri_protect_set_frames(L, -2, false);
     return lua_error(L);
 }
 

@@ -256,10 +256,28 @@ static void push_id(lua_State *L, struct peri_exchange *exchange)
     lua_pushstring(L, id);
 }
 
+static const char
+    shared_state_key; /* in the registry: { __index = what all requests begin with } */
+
+int peri_request_set_state(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_insert(L, 1);
+    lua_setfield(L, 1, "__index");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &shared_state_key);
+    return 0;
+}
+
 static void push_state(lua_State *L, struct peri_exchange *exchange)
 {
     (void) exchange;
     lua_newtable(L);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &shared_state_key) == LUA_TTABLE)
+        lua_setmetatable(L, -2);
+    else
+        lua_pop(L, 1);
 }
 
 /* What is filled in beside a plain result: made by the framework (response.lua). */

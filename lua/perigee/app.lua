@@ -11,6 +11,7 @@ local hop = require("perigee.hop")
 local host = require("perigee.host")
 local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
+local lifespan = require("perigee.lifespan")
 local openapi = require("perigee.openapi")
 local ordered = require("perigee.ordered")
 local rate_limit = require("perigee.rate_limit")
@@ -548,6 +549,7 @@ function App:build(root_path, is_dev)
   local operations, singletons = {}, dependency.singletons()
   build_at(self, union(ROOT, { is_dev = is_dev }), "", operations, singletons)
   source.forget()
+  local lifespans = lifespan.of(self)
   return {
     title = self.config.title or "Perigee",
     problem = self.config.errors == "problem",
@@ -567,12 +569,18 @@ function App:build(root_path, is_dev)
       for _, hook in ipairs(self.start_hooks) do
         hook()
       end
+      lifespans:start()
     end,
     stop = function()
+      local _ <close> = setmetatable({}, {
+        __close = function()
+          singletons:stop()
+        end,
+      })
+      lifespans:stop()
       for i = #self.stop_hooks, 1, -1 do
         self.stop_hooks[i]()
       end
-      singletons:stop()
     end,
   }
 end

@@ -3,6 +3,7 @@
 
 local dependency = require("perigee.dependency")
 local errors = require("perigee.errors")
+local lifespan = require("perigee.lifespan")
 local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
 local rate_limit = require("perigee.rate_limit")
@@ -193,6 +194,7 @@ function M.init(self, what, options, known)
   self.deps = dependency.read_entries(what, options.deps)
   self.source = errors.caller()
   self.entries = {}
+  self.lifespans = {}
   self.middlewares = table.move(options.use or {}, 1, #(options.use or {}), 1, {})
   self.error_handlers = {}
 end
@@ -314,6 +316,15 @@ function Router:use(middleware)
     errors.raise("app:use: the middleware must be a function (req, next), not %s", type(middleware))
   end
   self.middlewares[#self.middlewares + 1] = as_function(middleware)
+end
+
+--- Sets something up before the first connection is accepted, and takes it down behind the last request:
+--- `function(app, serve) local pool <close> = open_pool() serve({ pool = pool }) end`. What is given to
+--- serve() is read as `req.state.pool`. It may wait; an error ends the start. In each VM; those of included
+--- routers and mounted apps run, too, inside of the outer ones.
+---@param fn perigee.Lifespan
+function Router:lifespan(fn)
+  lifespan.add("app:lifespan", self.lifespans, self, fn)
 end
 
 --- Handles errors before they are answered: HTTP errors of a status, raised tables of a class (their

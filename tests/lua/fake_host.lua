@@ -192,6 +192,7 @@ function M.install()
         return pending
       end,
     },
+    task = { unwinds = function() end },
     time = { sleep = function() end },
     app = {
       find = function(path)
@@ -200,6 +201,7 @@ function M.install()
       is_first = function()
         return false
       end,
+      set_state = function() end,
       is_terminal = function()
         return false
       end,

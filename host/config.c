@@ -63,6 +63,7 @@ void peri_config_usage(struct peri_buf *text)
     peri_buf_add_lit(
         text,
         "usage: perigee run APPDIR [options]\n"
+        "       perigee dev [APPDIR] [options]\n"
         "\n"
         "  APPDIR                      a folder with app.lua, or a Lua file that returns an app\n"
         "  --host ADDRESS              address to listen on (127.0.0.1)\n"
@@ -452,6 +453,7 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, bool de
         config->dev = true;
         config->supervise = false;
         config->loops = 1;
+        config->threads = 2;
     }
     if (parse_environment(config, error, error_size) != 0)
         return -1;

@@ -92,9 +92,9 @@ struct peri_config {
 /* The settings of a server that is told nothing. */
 void peri_config_default(struct peri_config *config);
 
-/* Reads the flags behind `perigee run`, or `perigee dev`, which has one loop and serves the current
- * folder unless told otherwise. Returns 0, or -1 with one line in `error` that says what is
- * wrong and what is meant. `argv` must outlive the config. */
+/* Reads the flags behind `perigee run`, or `perigee dev`, which has one loop, two worker threads
+ * and no supervisor and serves the current folder unless told otherwise. Returns 0, or -1 with one
+ * line in `error` that says what is wrong and what is meant. `argv` must outlive the config. */
 int peri_config_parse(struct peri_config *config, int argc, char **argv, bool dev, char *error,
                       size_t error_size);
 

@@ -285,9 +285,57 @@ static void add_nonce(struct peri_buf *page, const char *policy, size_t len)
     peri_buf_add_byte(page, '"');
 }
 
+/* What the headers of an answer say of its body, wherever they stand. */
+struct page_headers {
+    bool encoded; /* no text, but bytes */
+    const char *policy;
+    size_t policy_len;
+};
+
 static bool is_name(const char *name, size_t len, const char *wanted)
 {
     return len == strlen(wanted) && strncasecmp(name, wanted, len) == 0;
+}
+
+static void take_header(struct page_headers *headers, const char *name, size_t name_len,
+                        const char *value, size_t value_len)
+{
+    if (is_name(name, name_len, "content-encoding"))
+        headers->encoded = true;
+    if (!is_name(name, name_len, "content-security-policy"))
+        return;
+    headers->policy = value;
+    headers->policy_len = value_len;
+}
+
+/* The pairs at an index of the stack. Their strings live as long as they stand there. */
+static void take_pairs(lua_State *L, int index, struct page_headers *headers)
+{
+    int top = lua_gettop(L);
+    lua_Unsigned count = lua_rawlen(L, index);
+    for (lua_Unsigned i = 1; i <= count; i++) {
+        if (lua_rawgeti(L, index, (lua_Integer) i) == LUA_TTABLE &&
+            lua_rawgeti(L, -1, 1) == LUA_TSTRING && lua_rawgeti(L, -2, 2) == LUA_TSTRING) {
+            size_t name_len = 0;
+            size_t value_len = 0;
+            const char *name = lua_tolstring(L, -2, &name_len);
+            const char *value = lua_tolstring(L, -1, &value_len);
+            take_header(headers, name, name_len, value, value_len);
+        }
+        lua_settop(L, top);
+    }
+}
+
+/* The lines that C has made, or that came from a worker thread. */
+static void take_lines(const char *lines, struct page_headers *headers)
+{
+    const char *end = NULL;
+    for (; (end = strstr(lines, "\r\n")) != NULL; lines = end + 2) {
+        const char *colon = memchr(lines, ':', (size_t) (end - lines));
+        if (colon != NULL)
+            take_header(headers, lines, (size_t) (colon - lines), colon + 1,
+                        (size_t) (end - colon - 1));
+    }
 }
 
 bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *exchange,
@@ -299,30 +347,19 @@ bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *ex
     const char *place = place_of_script(answer->body, answer->body_len);
     if (place == NULL)
         return false;
-    const char *policy = NULL;
-    size_t policy_len = 0;
-    int top = answer->headers != 0 ? lua_gettop(L) : 0;
-    lua_Unsigned count = answer->headers != 0 ? lua_rawlen(L, answer->headers) : 0;
-    for (lua_Unsigned i = 1; i <= count; i++) {
-        size_t len = 0;
-        if (lua_rawgeti(L, answer->headers, (lua_Integer) i) == LUA_TTABLE &&
-            lua_rawgeti(L, -1, 1) == LUA_TSTRING && lua_rawgeti(L, -2, 2) == LUA_TSTRING) {
-            const char *name = lua_tolstring(L, -2, &len);
-            if (is_name(name, len, "content-encoding")) {
-                lua_settop(L, top);
-                return false; /* no text, but bytes */
-            }
-            if (is_name(name, len, "content-security-policy"))
-                policy = lua_tolstring(L, -1, &policy_len); /* the pair keeps it alive */
-        }
-        lua_settop(L, top);
-    }
+    struct page_headers headers = {0};
+    if (answer->headers != 0)
+        take_pairs(L, answer->headers, &headers);
+    if (answer->lines != NULL)
+        take_lines(answer->lines, &headers);
+    if (headers.encoded)
+        return false;
     peri_buf_add(page, answer->body, (size_t) (place - answer->body));
     peri_buf_add_lit(page, "<script src=\"" PREFIX "reload.js\" data-state=\"");
     add_state(page, exchange->loop->server->develop, exchange->vm->life.generation->number);
     peri_buf_add_byte(page, '"');
-    if (policy != NULL)
-        add_nonce(page, policy, policy_len);
+    if (headers.policy != NULL)
+        add_nonce(page, headers.policy, headers.policy_len);
     peri_buf_add_lit(page, "></script>");
     peri_buf_add(page, place, answer->body_len - (size_t) (place - answer->body));
     return true;

@@ -48,7 +48,7 @@ void peri_develop_run(struct peri_exchange *exchange);
 void peri_develop_wake(struct peri_loop *loop, bool all);
 
 /* Fills `page` with the body of an answer and the script in it. Returns false for an answer that is
- * no whole page of HTML. `headers` is the index of its pairs in L, or 0. */
+ * no whole page of HTML. L holds the headers of the answer, when it has some there. */
 bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *exchange,
                              const struct peri_answer *answer, struct peri_buf *page);
 

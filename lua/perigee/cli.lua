@@ -1,5 +1,5 @@
 --- The command line: one table of commands, from which help, manual page and completion are made, too.
---- The host runs `run` and `version` itself and hands everything else to main(); what that returns is the
+--- The host runs `run`, `dev` and `version` itself and hands everything else to main(); what that returns is the
 --- exit code: 0, 1 for a fault that was looked for and found, 2 for what was not asked properly.
 
 local arguments = require("perigee.cli.arguments")
@@ -13,7 +13,7 @@ local M = {}
 -- In the order of the help. Those that the host runs are described here, the others where they are done.
 -- stylua: ignore
 local ORDER = {
-  "new", "run", "test", "check", "routes", "openapi", "completion", "man", "help", "version",
+  "new", "dev", "run", "test", "check", "routes", "openapi", "completion", "man", "help", "version",
 }
 
 local OF_HOST = {
@@ -22,6 +22,17 @@ local OF_HOST = {
     usage = "APPDIR [options]",
     summary = "serves an app",
     description = "Serves the app until SIGTERM or SIGINT, which finish what is in flight.",
+    operands = 1,
+    host_flags = true,
+  },
+  dev = {
+    name = "dev",
+    usage = "[APPDIR] [options]",
+    summary = "serves an app and loads it again when its files change",
+    description = "For work on an app, here or in APPDIR. A version that does not load is shown in the terminal"
+      .. " and above the open pages, and the one before it keeps serving. Pages reload themselves. The"
+      .. " options are those of `perigee run`, with one loop, two worker threads and no supervisor"
+      .. " unless told otherwise.",
     operands = 1,
     host_flags = true,
   },

@@ -31,6 +31,14 @@ app:get("/strict", function()
     headers = { ["Content-Security-Policy"] = "default-src 'self'; script-src 'nonce-r4nd0m'" },
   })
 end)
+app:get("/threaded", perigee.threaded(function()
+  return perigee.html("<html><body><h1>" .. words.word .. "</h1></body></html>", {
+    headers = { ["Content-Security-Policy"] = "script-src 'nonce-thr34d'" },
+  })
+end))
+app:get("/threaded-packed", perigee.threaded(function()
+  return perigee.html("<html></body>", { headers = { ["Content-Encoding"] = "x-own" } })
+end))
 app:get("/packed", function()
   return perigee.html("<html></body>", { headers = { ["Content-Encoding"] = "x-own" } })
 end)
@@ -347,12 +355,13 @@ SCRIPT = re.compile(rb'<script src="/__perigee/reload\.js" data-state="([0-9a-f]
 
 def test_whole_pages_carry_the_script_and_nothing_else_does(dev, app):
     server = dev(app.folder)
-    for path in ("/page", "/open", "/upper", "/strict", "/docs", "/redoc"):
+    for path in ("/page", "/open", "/upper", "/strict", "/threaded", "/docs", "/redoc"):
         assert SCRIPT.search(server.get(path).body), path
-    for path in ("/piece", "/packed", "/text", "/", "/openapi.json"):
+    for path in ("/piece", "/packed", "/threaded-packed", "/text", "/", "/openapi.json"):
         assert b"__perigee" not in server.get(path).body, path
     assert server.get("/page").body.endswith(b"</script></body></html>")
     assert SCRIPT.search(server.get("/strict").body)[2] == b' nonce="r4nd0m"'
+    assert SCRIPT.search(server.get("/threaded").body)[2] == b' nonce="thr34d"'
 
 
 def test_a_head_speaks_of_the_same_page(dev, app):

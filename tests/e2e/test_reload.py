@@ -307,13 +307,16 @@ class Load:
     """Clients that ask over and over, and hold the server to its promise: once anybody has got an
     answer of a version, nobody who asks later gets an older one."""
 
-    def __init__(self, server, clients):
+    def __init__(self, server, clients, targets=("/",)):
         self.server = server
         self.asked = 0
         self.newest = 0
         self.failures = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(targets[n % len(targets)],))
+            for n in range(clients)
+        ]
 
     def __enter__(self):
         for thread in self._threads:
@@ -325,12 +328,12 @@ class Load:
         for thread in self._threads:
             thread.join(PATIENCE)
 
-    def _run(self):
+    def _run(self, target):
         try:
             with self.server.connect() as conn:
                 while not self._stop.is_set():
                     floor = self.newest
-                    answer = conn.get("/")
+                    answer = conn.get(target)
                     version = int(answer.body)
                     assert answer.status == 200 and version >= floor, (answer, floor)
                     self.newest = max(self.newest, version)
@@ -348,6 +351,26 @@ def test_sighup_under_load_loses_nothing_and_never_goes_back(serve, versions):
             reload(server)
     assert load.failures == []
     assert load.newest >= versions.number - 1
+
+
+THREADED = """
+local VERSION = %d
+app:get("/threaded", perigee.threaded(function() return VERSION end))
+local echo = perigee.threaded(function(number) return number == VERSION and VERSION or -1 end)
+app:get("/calls", function() return echo(VERSION) end)
+"""
+
+
+def test_worker_threads_change_with_the_loops(serve, versions):
+    versions.write(THREADED % 2)
+    server = serve(versions.folder, "--loops", 2, "--threads", 2, "--log", "off")
+    requests = 300 if is_sanitized() else 1_500
+    with Load(server, clients=6, targets=("/", "/threaded", "/calls")) as load:
+        while load.asked < requests and not load.failures:
+            versions.write(THREADED % (versions.number + 1))
+            reload(server)
+    assert load.failures == []
+    assert server.json("/threaded") == server.json("/calls") == versions.number
 
 
 @pytest.mark.memory

@@ -207,7 +207,7 @@ Client.__close = Client.close
 function M.client(options)
   options = options or {}
   errors.check_options("http.client", options, CLIENT_OPTIONS)
-  local self = setmetatable({ contexts = {} }, Client)
+  local self = setmetatable({}, Client)
   local pool_options = copy(POOL_DEFAULTS, options)
   for _, name in ipairs({ "max_connections", "max_connections_per_host" }) do
     if pool_options[name] < 1 then

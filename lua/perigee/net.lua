@@ -11,6 +11,11 @@ local host = require("perigee.host")
 local M = {}
 
 local CONNECT_TIMEOUT_MS = 10000
+local TLS_OPTIONS =
+  { verify = "boolean", ca = "string", cert = "string", key = "string", name = "string" }
+
+---@class perigee.NetTls : perigee.TlsOptions
+---@field name? string whom the certificate must be made out to, instead of the host
 
 ---@class perigee.Error
 ---@field code string such as "ENOENT"
@@ -75,10 +80,28 @@ local function check_place(what, options)
   end
 end
 
+-- Speaks TLS from here on, with a server whose certificate is made out to `name`.
+local function secure(stream, options, name, timeout_ms)
+  local tls = require("perigee.tls")
+  errors.check_options("net.connect: `tls`", options, TLS_OPTIONS)
+  local context, err = tls.context(options, false)
+  if not context then
+    stream:close()
+    return nil, err
+  end
+  local ok
+  ok, err = host.tls.start(stream, context, options.name or name, nil, timeout_ms)
+  if not ok then
+    return nil, err
+  end
+  return stream
+end
+
 --- Connects. All addresses of a name are tried, IPv6 and IPv4 in turn; a silent one gets 250 ms before
---- the next is tried beside it.
+--- the next is tried beside it. With `tls` the stream is encrypted, and the server's certificate must be
+--- made out to the host, or to `tls.name`.
 ---@async
----@param options { host?: string, port?: integer, path?: string, timeout_ms?: number, io_timeout_ms?: number } `path` of a Unix socket, or host and port; `timeout_ms` for connecting (10000), `io_timeout_ms` for every later wait (none)
+---@param options { host?: string, port?: integer, path?: string, timeout_ms?: number, io_timeout_ms?: number, tls?: boolean|perigee.NetTls } `path` of a Unix socket, or host and port; `timeout_ms` for connecting (10000), and as much for TLS; `io_timeout_ms` for every later wait (none)
 ---@return perigee.Stream? stream, perigee.Error? err
 function M.connect(options)
   errors.check_options("net.connect", options, {
@@ -87,10 +110,15 @@ function M.connect(options)
     path = "string",
     timeout_ms = "number",
     io_timeout_ms = "number",
+    tls = "boolean|table",
   })
   check_place("net.connect", options)
   local timeout_ms = options.timeout_ms or CONNECT_TIMEOUT_MS
   local stream, err = host.net.connect(options.host, options.port, options.path, timeout_ms)
+  if stream and options.tls then
+    local tls = type(options.tls) == "table" and options.tls or {}
+    stream, err = secure(stream, tls, options.host or "localhost", timeout_ms)
+  end
   if stream and options.io_timeout_ms then
     stream:set_timeout(options.io_timeout_ms)
   end

@@ -1208,6 +1208,35 @@ def test_a_handshake_has_a_limit(lua, peers):
     assert code == "ETIMEDOUT"
 
 
+def test_a_plain_stream_may_be_secured_too(lua, peers, authority):
+    def serve(sock):
+        sock.sendall(b"hello " + sock.recv(100))
+        sock.unwrap()
+
+    server = peers.raw(serve, context=authority.context("net", "DNS:me.example"))
+    shown = lua(
+        """
+  local net = require("perigee").net
+  local place = { host = "127.0.0.1", port = tonumber(arg[1]) }
+  local function connect(tls)
+    place.tls = tls
+    return net.connect(place)
+  end
+  local stream <close> = assert(connect({ ca = arg[2], name = "me.example" }))
+  stream:write("you")
+  show(stream:read_exactly(9), select("#", stream:read()))
+  failed(connect({ ca = arg[2] }))
+  failed(connect(true))
+  show(pcall(connect, { nam = "x" }))
+        """,
+        server.port,
+        authority.ca,
+    )
+    assert shown[0] == ["hello you", 1]  # an end, and no error
+    assert shown[1][0] == "ECERT_NAME" and shown[2][0] == "ECERT_UNTRUSTED"
+    assert shown[3][0] is False and "did you mean 'name'" in shown[3][1]
+
+
 # --- proxies and Unix sockets --------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ local errors = require("perigee.errors")
 local host = require("perigee.host")
 local proxies = require("perigee.http.proxy")
 local requests = require("perigee.http.request")
+local tls = require("perigee.tls")
 local url = require("perigee.url")
 
 local client_host, failure = host.client, host.client.failure
@@ -28,33 +29,8 @@ local function left_until(due)
   return due == 0 and 0 or math.max(due - client_host.now(), 1)
 end
 
-local function tls_key(options)
-  return table.concat({
-    tostring(options.verify ~= false),
-    options.ca or "",
-    options.cert or "",
-    options.key or "",
-  }, "\0")
-end
-
-local function tls_context(request)
-  local client, options = request.client, request.options
-  local key = tls_key(options)
-  local context = client.contexts[key]
-  if not context then
-    local err
-    context, err =
-      host.tls.context(options.ca, options.cert, options.key, options.verify ~= false, true)
-    if not context then
-      return nil, err
-    end
-    client.contexts[key] = context
-  end
-  return context
-end
-
 local function secure(stream, request, session, due)
-  local context, err = tls_context(request)
+  local context, err = tls.context(request.options, true)
   if not context then
     stream:close()
     return nil, err
@@ -160,7 +136,7 @@ function M.key(request)
     parts[3] = table.concat({ url.origin(proxy), proxy.user or "", proxy.password or "" }, "\0")
   end
   if request.url.scheme == "https" then
-    parts[4] = tls_key(options)
+    parts[4] = tls.key(options)
   end
   return table.concat({ parts[1], parts[2], parts[3] or "", parts[4] or "" }, "\1")
 end

@@ -28,13 +28,13 @@ end
 
 -- The message handler: HTTP errors and cancellation travel as they are, for the rest the stack is kept.
 local function keep_traceback(err)
-  local frames = host.task.unwinds(err)
+  local in_task = host.task.unwinds(err)
   if errors.is_answer(err) or errors.is_cancelled(err) then
     return err
   end
   local traceback = debug.traceback(describe(err), 2)
-  if frames then
-    traceback = traceback .. "\nin a task of its group:" .. frames
+  if in_task then
+    traceback = traceback .. "\nin a task of its group:" .. in_task
   end
   local there = host.worker.trace(err)
   if there then

@@ -34,6 +34,7 @@ const struct peri_limit_option peri_limit_options[] = {
     LIMIT(write_timeout_ms, 30000, 1, 86400000, "for the client to take a byte; over it: close"),
     LIMIT(timeout_ms, 30000, 1, 86400000, "for an operation to answer; over it: 504"),
     LIMIT(after_timeout_ms, 300000, 1, 86400000, "for the functions behind an answer"),
+    LIMIT(drain_ms, 0, 0, 86400000, "between SIGTERM and the end of accepting: /readyz says no"),
     LIMIT(shutdown_grace_ms, 10000, 0, 86400000, "for requests in flight when told to stop"),
     LIMIT(max_queued, 1000, 0, 1000000, "threaded calls that wait for a thread; over it: 503"),
     LIMIT(queue_timeout_ms, 10000, 1, 86400000, "for a thread to be free; over it: 503"),
@@ -75,6 +76,8 @@ void peri_config_usage(struct peri_buf *text)
         "addresses,\n"
         "                              networks, unix, or * (127.0.0.1,::1,unix)\n"
         "  --proxy-protocol on|off     connections begin with a PROXY header, v1 or v2 (off)\n"
+        "  --metrics PATH              serves metrics for Prometheus there\n"
+        "  --health on|off             serves /healthz and /readyz (off)\n"
         "  --root-path PATH            what a proxy strips from the front of paths\n"
         "  --supervise on|off          a second process that restarts the server if it dies (on)\n"
         "  --loops N                   loop threads (number of cores)\n"
@@ -152,6 +155,8 @@ static const char *const plain_flags[] = {"host",
                                           "loops",
                                           "threads",
                                           "shared_memory_bytes",
+                                          "metrics",
+                                          "health",
                                           "log",
                                           "supervise",
                                           "load_timeout_ms",
@@ -357,6 +362,14 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
                      "--shared-memory-bytes takes a whole number of 65536 or more, not '%s'", text);
             return -1;
         }
+    } else if (strcmp(flag, "metrics") == 0) {
+        if (text[0] != '/') {
+            snprintf(error, error_size, "--metrics takes a path such as /metrics, not '%s'", text);
+            return -1;
+        }
+        config->metrics = text;
+    } else if (strcmp(flag, "health") == 0) {
+        return parse_switch(&config->health, flag, text, error, error_size);
     } else if (strcmp(flag, "loops") == 0) {
         if (parse_number(text, 1, 256, &number) != 0) {
             snprintf(error, error_size, "--loops takes a number from 1 to 256, not '%s'", text);

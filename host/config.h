@@ -29,6 +29,7 @@ struct peri_limits {
     uint64_t write_timeout_ms; /* without the client taking any byte */
     uint64_t timeout_ms;       /* for an operation to answer */
     uint64_t after_timeout_ms; /* for the functions behind an answer */
+    uint64_t drain_ms; /* told to stop, it is not ready, but accepts and serves for so long */
     uint64_t shutdown_grace_ms;
     uint64_t max_queued; /* threaded calls that wait for a thread */
     uint64_t queue_timeout_ms;
@@ -79,7 +80,9 @@ struct peri_config {
     struct peri_networks trusted; /* proxies whose word on the client is believed */
     const char *root_path;        /* what a proxy strips from the front of paths; NULL: nothing */
     uint64_t shared_memory_bytes;
-    bool supervise; /* a process of its own keeps the sockets and restarts the server */
+    const char *metrics; /* the path of the metrics; NULL: the app decides */
+    bool health;         /* /healthz and /readyz, unless the app has its own */
+    bool supervise;      /* a process of its own keeps the sockets and restarts the server */
     int loops;
     int threads; /* for threaded functions */
     enum peri_log_format log;

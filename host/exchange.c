@@ -20,7 +20,8 @@
 #include <sys/random.h>
 
 #define POOL_LIMIT 64
-#define KEPT 16384 /* memory a pooled exchange keeps in each of its buffers */
+#define CLIENT_GONE 499 /* as a status in metrics: the client did not wait for the answer */
+#define KEPT 16384      /* memory a pooled exchange keeps in each of its buffers */
 
 static void run(struct peri_exchange *exchange);
 
@@ -69,9 +70,11 @@ struct peri_exchange *peri_exchange_begin(struct peri_conn *conn)
     make_header_room(exchange, limits->max_headers);
     exchange->vm->tasks.events++;
     exchange->scratch = &loop->scratch;
-    if (peri_log_access_format() != PERI_LOG_OFF) {
+    if (peri_log_access_format() != PERI_LOG_OFF || peri_metrics_enabled()) {
         exchange->started_ns = uv_hrtime();
         exchange->peer = conn->peer;
+        exchange->counted = true;
+        peri_metrics_begin(&loop->gauges);
     }
     peri_http_init(&exchange->http, &exchange->request, limits, &http_events, exchange);
     return exchange;
@@ -102,6 +105,8 @@ static void release(struct peri_exchange *exchange)
     peri_inflate_free(exchange->inflate);
     peri_form_free(exchange->form);
     peri_generation_leave(exchange->vm);
+    if (exchange->counted)
+        peri_metrics_end(&loop->gauges);
     if (loop->free_exchange_count >= POOL_LIMIT) {
         exchange_free(exchange);
         return;
@@ -126,6 +131,21 @@ static void release(struct peri_exchange *exchange)
     loop->free_exchange_count++;
 }
 
+/* The access log and the metrics. A client that went before its answer is logged by nobody, and
+ * counted once its request was understood. */
+static void record(struct peri_exchange *exchange)
+{
+    bool has_answer = exchange->answered || exchange->status != 0;
+    if (has_answer && peri_log_access_format() != PERI_LOG_OFF)
+        peri_access_log(exchange);
+    if (exchange->vm->app.measured && (has_answer || exchange->http.head_done))
+        peri_metrics_count(exchange->operation != NULL ? exchange->operation->metrics
+                                                       : peri_metrics_route(NULL),
+                           exchange->loop->index, exchange->request.method,
+                           exchange->status != 0 ? exchange->status : CLIENT_GONE,
+                           uv_hrtime() - exchange->started_ns);
+}
+
 /* Ends the exchange when nothing is left to do: answer complete, message read, task ended. */
 static void end_if_over(struct peri_exchange *exchange)
 {
@@ -140,8 +160,8 @@ static void end_if_over(struct peri_exchange *exchange)
         if (!exchange->answered || (!exchange->complete && exchange->keep_alive))
             return;
     }
-    if (exchange->started_ns != 0 && (exchange->answered || exchange->status != 0))
-        peri_access_log(exchange);
+    if (exchange->started_ns != 0)
+        record(exchange);
     bool keep_alive = exchange->keep_alive && !exchange->loop->stopping;
     release(exchange);
     if (conn != NULL)
@@ -470,8 +490,7 @@ static void persist(struct peri_exchange *exchange)
         peri_buf_add(&exchange->head, request->base, request->head_len);
         for (unsigned i = 0; i < exchange->match.param_count; i++) {
             struct peri_param *param = &exchange->match.params[i];
-            bool of_host = i + exchange->host_params >= exchange->match.param_count;
-            if (exchange->path.len == 0 || of_host)
+            if (exchange->path.len == 0)
                 param->value = exchange->head.data + (param->value - request->base);
         }
         request->base = exchange->head.data;

@@ -81,12 +81,12 @@ struct peri_exchange {
     uint16_t status;         /* of the answer; 0 until its head is out */
     uint16_t refusal;        /* there is no operation: the status that says so; 0 otherwise */
     uint8_t body_mode;
+    bool counted;  /* among those in flight */
     bool started;  /* the handler, or a refusal */
     bool answered; /* the answer is complete */
     bool failed;   /* the answer was cut: the connection is of no more use */
     bool keep_alive;
     bool chunked_out;
-    uint8_t host_params;    /* the last of match.params, which point into the head in any case */
     struct peri_timer ping; /* of a streamed answer that is kept alive */
     uint32_t ping_ms;       /* how long it may be silent; 0: for ever */
     bool sized_out;         /* a streamed answer of a declared length: */

@@ -201,7 +201,9 @@ void peri_generation_follow(struct peri_loop *loop)
 static void close_vm(struct peri_vm *vm)
 {
     peri_timer_stop(vm->timers, &vm->life.grace);
+    vm->life.loop->gauges.closed_overruns += vm->tasks.overruns;
     peri_vm_close(vm);
+    vm->tasks.overruns = 0; /* it is counted there now */
     vm->life.phase = PERI_CLOSED;
 }
 

@@ -134,7 +134,10 @@ static void take_inbox(struct peri_loop *loop)
 static void on_wake(uv_async_t *async)
 {
     struct peri_loop *loop = async->data;
-    atomic_store(&loop->beat, atomic_load(&loop->server->beat));
+    if (atomic_load(&loop->beat) != atomic_load(&loop->server->beat)) {
+        peri_metrics_publish(loop, atomic_load(&loop->server->beat_ns));
+        atomic_store(&loop->beat, atomic_load(&loop->server->beat));
+    }
     struct peri_generation *arriving = atomic_exchange(&loop->arriving, NULL);
     if (arriving != NULL)
         peri_generation_adopt(arriving, loop);

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "http.h"
 #include "listener.h"
+#include "metrics.h"
 #include "response.h"
 #include "scratch.h"
 #include "vm.h"
@@ -61,8 +62,9 @@ struct peri_loop {
     size_t inbox_count;
     size_t inbox_cap;
     _Atomic(struct peri_generation *) arriving; /* has loaded, is to be started */
-    atomic_uint beat;                           /* the last one of the server's that it answered */
-    atomic_int stop_level;                      /* 0, 1: finish what is in flight, 2: cut */
+    struct peri_gauges gauges;
+    atomic_uint beat;      /* the last one of the server's that it answered */
+    atomic_int stop_level; /* 0, 1: finish what is in flight, 2: cut */
     struct peri_timer grace;
 };
 

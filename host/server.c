@@ -77,6 +77,7 @@ struct signals {
     uv_async_t ended;
     uv_poll_t supervisor; /* when there is one: it ends when the supervisor does */
     uv_timer_t beat;
+    uv_timer_t drain;
     uv_timer_t patience; /* for loops that do not come back from Lua to be told */
     struct peri_server *server;
     struct peri_reload reload;
@@ -99,6 +100,7 @@ static void on_patience_over(uv_timer_t *timer)
 static void stop(struct signals *signals, int level)
 {
     signals->level = level;
+    uv_timer_stop(&signals->drain);
     peri_sockets_close(signals->server->sockets); /* who connects from now on is refused */
     peri_reload_stop(&signals->reload);
     const struct peri_app *app = current_app(signals->server);
@@ -108,11 +110,20 @@ static void stop(struct signals *signals, int level)
         peri_loop_post_stop(&signals->server->loops[i], signals->level);
 }
 
+static void on_drained(uv_timer_t *timer)
+{
+    stop(timer->data, 1);
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct signals *signals = signal->data;
+    const struct peri_app *app = current_app(signals->server);
+    bool first = !atomic_exchange(&signals->server->draining, true);
     (void) number;
-    if (signals->level < 2)
+    if (signals->level == 0 && first && app != NULL && app->limits.drain_ms > 0)
+        uv_timer_start(&signals->drain, on_drained, app->limits.drain_ms, 0);
+    else if (signals->level < 2)
         stop(signals, signals->level + 1);
 }
 
@@ -144,7 +155,7 @@ static void banner(const struct peri_server *server, const struct peri_app *app)
 static void on_first(struct signals *signals, const struct peri_app *app)
 {
     banner(signals->server, app);
-    peri_supervised_ready(app->limits.shutdown_grace_ms);
+    peri_supervised_ready(app->limits.drain_ms + app->limits.shutdown_grace_ms);
     signals->announced = true;
 }
 
@@ -213,6 +224,7 @@ static void on_beat(uv_timer_t *timer)
             return;
     }
     peri_supervised_tick();
+    atomic_store(&server->beat_ns, uv_hrtime());
     atomic_store(&server->beat, beat + 1);
     for (unsigned i = 0; i < server->loop_count; i++)
         uv_async_send(&server->loops[i].wake);
@@ -289,6 +301,8 @@ static void open_signals(struct signals *signals, struct peri_server *server)
     uv_signal_init(&signals->uv, &signals->interrupt);
     uv_async_init(&signals->uv, &signals->ended, on_ended);
     uv_timer_init(&signals->uv, &signals->patience);
+    uv_timer_init(&signals->uv, &signals->drain);
+    signals->drain.data = signals;
     signals->term.data = signals;
     signals->interrupt.data = signals;
     uv_signal_start(&signals->term, on_signal, SIGTERM);
@@ -311,6 +325,7 @@ static void wait_for_end(struct signals *signals)
     uv_close((uv_handle_t *) &signals->interrupt, NULL);
     uv_close((uv_handle_t *) &signals->ended, NULL);
     uv_close((uv_handle_t *) &signals->patience, NULL);
+    uv_close((uv_handle_t *) &signals->drain, NULL);
     close_supervisor(signals);
     uv_run(&signals->uv, UV_RUN_DEFAULT);
     uv_loop_close(&signals->uv);

@@ -21,6 +21,8 @@ struct peri_server {
     atomic_ullong max_connections;
     atomic_ullong connections; /* open ones, of all loops */
     atomic_uint beat;          /* loops answer it, to show that they are not stuck */
+    atomic_ullong beat_ns;     /* uv_hrtime() when it was sent */
+    atomic_bool draining;      /* told to stop: readiness says so before connections are refused */
     atomic_bool short_of_room; /* some listener paused: a closing connection wakes them */
 };
 

@@ -306,6 +306,23 @@ struct load {
     bool missing;
 };
 
+/* What flags say of the app, and win over its options. */
+static void push_settings(lua_State *L, const struct peri_config *config)
+{
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, config->root_path); /* or nil */
+    lua_setfield(L, -2, "root_path");
+    lua_pushstring(L, config->metrics);
+    lua_setfield(L, -2, "metrics");
+    if (config->health)
+        lua_pushboolean(L, 1);
+    else
+        lua_pushnil(L);
+    lua_setfield(L, -2, "health");
+    lua_pushboolean(L, config->dev);
+    lua_setfield(L, -2, "dev"); /* errors may be shown to whoever asks */
+}
+
 /* Protected. */
 static int load_app(lua_State *L)
 {
@@ -319,9 +336,8 @@ static int load_app(lua_State *L)
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "load");
     lua_pushvalue(L, 2);
-    lua_pushstring(L, load->config->root_path); /* or nil */
-    lua_pushboolean(L, load->config->dev);
-    lua_call(L, 3, 1);
+    push_settings(L, load->config);
+    lua_call(L, 2, 1);
     peri_app_read(L, load->app, load->config);
     return 0;
 }
@@ -354,7 +370,6 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
     lua_State *L = vm->L;
     struct load load = {.config = config, .app = &vm->app};
     vm->heap.limit = config->lua_memory;
-    vm->tasks.traces = config->dev;
     if (vm->load_until != NULL)
         lua_sethook(L, on_count, LUA_MASKCOUNT, STEPS_BETWEEN_LOOKS);
     lua_pushcfunction(L, load_app);

@@ -31,6 +31,7 @@ static const luaL_Reg modules[] = {
     {"client", peri_open_client},
     {"shared", peri_open_shared},
     {"background", peri_open_background},
+    {"metrics", peri_open_metrics},
     {NULL, NULL},
 };
 /* clang-format on */

@@ -37,6 +37,7 @@ int peri_open_client(lua_State *L);
 int peri_open_crypto(lua_State *L);
 int peri_open_shared(lua_State *L);
 int peri_open_background(lua_State *L);
+int peri_open_metrics(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);
 

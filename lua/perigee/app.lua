@@ -12,6 +12,7 @@ local host = require("perigee.host")
 local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
 local lifespan = require("perigee.lifespan")
+local observe = require("perigee.observe")
 local openapi = require("perigee.openapi")
 local ordered = require("perigee.ordered")
 local rate_limit = require("perigee.rate_limit")
@@ -57,6 +58,8 @@ local OPTIONS = {
   strict = "boolean",
   strict_content_type = "boolean",
   limits = "table",
+  metrics = "string",
+  health = "boolean",
 }
 for name, expected in pairs(router.router_options) do
   OPTIONS[name] = expected
@@ -137,7 +140,6 @@ local function enter(outer, options, deps, middlewares)
     error_handlers = outer.error_handlers,
     depth = outer.depth + 1,
     mounted_at = outer.mounted_at,
-    host = outer.host,
   }
   for _, name in ipairs(INHERITED) do
     inner[name] = outer[name]
@@ -229,13 +231,7 @@ local function describe(self, entry, context)
     hidden = shared.hidden,
     deps = shared.deps,
     groups = entry.groups,
-    host = context.host,
-    implicit = inputs.complete_path(
-      entry.source .. ": " .. entry.what,
-      entry.groups,
-      path,
-      context.host and context.host.param
-    ),
+    implicit = inputs.complete_path(entry.source .. ": " .. entry.what, entry.groups, path),
     response = node_of.of(options.response),
     item = node_of.of(options.item),
     etag = options.etag,
@@ -426,7 +422,6 @@ local function build_operation(self, operation, singletons)
     name = operation.name,
     needs = needs,
     methods = operation.methods,
-    host = operation.host and operation.host.pattern,
     path = operation.path,
     handler = handler,
     status = operation.status,
@@ -502,7 +497,6 @@ local function build_docs(self, context, taken)
       end
       built[#built + 1] = {
         methods = { "GET" },
-        host = context.host and context.host.pattern,
         path = path,
         handler = handler,
         status = 200,
@@ -532,10 +526,6 @@ local function build_at(self, outer, mounted_at, built, singletons)
       local around =
         union(ROOT, { prefix = at, middlewares = inside.middlewares, depth = inside.depth })
       around.is_dev = outer.is_dev
-      around.host = entry.host or inside.host
-      if entry.host and (inside.host or at ~= "") then
-        error(entry.source .. ": app:host: only the app that is served has hosts", 0)
-      end
       build_at(entry.app, around, at, built, singletons)
       return
     end
@@ -554,13 +544,18 @@ local function build_at(self, outer, mounted_at, built, singletons)
 end
 
 --- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
----@param root_path? string what a proxy strips from the front of paths; goes before the option
----@param is_dev? boolean apps that do not say whether they are debugged are
+---@param settings? { root_path?: string, metrics?: string, health?: boolean, dev?: boolean } what flags say: goes before options
 ---@return table built title, limits, operations, fallback, docs, openapi, start, stop
-function App:build(root_path, is_dev)
-  self.config.root_path = root_path or self.config.root_path
+function App:build(settings)
+  settings = settings or {}
+  for _, name in ipairs({ "root_path", "metrics", "health" }) do
+    if settings[name] ~= nil then
+      self.config[name] = settings[name]
+    end
+  end
+  observe.add(self)
   local operations, singletons = {}, dependency.singletons()
-  build_at(self, union(ROOT, { is_dev = is_dev }), "", operations, singletons)
+  build_at(self, union(ROOT, { is_dev = settings.dev }), "", operations, singletons)
   source.forget()
   local lifespans = lifespan.of(self)
   return {
@@ -568,6 +563,7 @@ function App:build(root_path, is_dev)
     problem = self.config.errors == "problem",
     validation_detail = self.config.validation_detail,
     limits = self.config.limits,
+    measured = self.config.metrics ~= nil,
     operations = operations,
     fallback = make_fallback(self),
     docs = docs.page_path(self.config),

@@ -125,11 +125,10 @@ end
 
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
----@param root_path? string what a proxy strips from the front of paths; goes before the app's own option
----@param is_dev? boolean errors may be shown to whoever asks
+---@param settings? { root_path?: string, metrics?: string, health?: boolean, dev?: boolean } what flags say: goes before options
 ---@return table built what host/app.h describes; raises a string that is ready to be shown
 ---@return perigee.App app for the tools that look at it
-function M.load(path, root_path, is_dev)
+function M.load(path, settings)
   local chunk, message = loadfile(path, "t")
   if not chunk then
     error(describe(path, message), 0)
@@ -145,7 +144,7 @@ function M.load(path, root_path, is_dev)
         0
       )
     end
-    local built = app:build(root_path, is_dev)
+    local built = app:build(settings)
     built.threaded = threaded.seal(built.operations)
     if #host.app.settings() > 0 then
       require("perigee.settings").check_flags()

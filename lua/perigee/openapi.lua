@@ -142,11 +142,10 @@ function Writer:parameter(place, field, group)
 end
 
 -- The parameters, in FastAPI's order of places; where two declare the same one, a required one wins.
-function Writer:parameters(collected, implicit, host_param)
+function Writer:parameters(collected, implicit)
   local list, at = json.array({}), {}
   local function add(place, field, group)
-    local of_host = place == "path" and (field.type.alias or field.name) == host_param
-    if field.type.hidden or of_host then
+    if field.type.hidden then
       return
     end
     local known = self.known[place]
@@ -378,8 +377,7 @@ function Writer:operation(operation, method)
     deprecated = operation.deprecated and true or nil,
   })
   self:add_security(document, collected.schemes)
-  local host_param = operation.host and operation.host.param
-  local parameters = self:parameters(collected, operation.implicit, host_param)
+  local parameters = self:parameters(collected, operation.implicit)
   if #parameters > 0 then
     document.parameters = parameters
   end

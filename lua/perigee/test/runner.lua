@@ -6,7 +6,6 @@ local entry = require("perigee.entry")
 local errors = require("perigee.errors")
 local host = require("perigee.host")
 local quiet = require("perigee.test.quiet")
-local threaded = require("perigee.threaded")
 
 local M = {}
 
@@ -91,7 +90,6 @@ local function load_app(folder)
   end
   local _, app = entry.load(file)
   package.loaded.app = app
-  threaded.reopen()
   return app
 end
 

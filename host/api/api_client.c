@@ -401,6 +401,13 @@ static int client_now(lua_State *L)
     return 1;
 }
 
+/* atomically(fn, ...): calls it where the coroutine cannot be left: nobody else runs meanwhile. */
+static int client_atomically(lua_State *L)
+{
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
 /* failure(code, message): nil and an error. */
 static int client_failure(lua_State *L)
 {
@@ -408,7 +415,8 @@ static int client_failure(lua_State *L)
 }
 
 static const luaL_Reg client_functions[] = {
-    {"failure", client_failure}, {"new", client_new}, {"gate", client_gate},
+    {"failure", client_failure}, {"atomically", client_atomically},
+    {"new", client_new},         {"gate", client_gate},
     {"now", client_now},         {NULL, NULL},
 };
 

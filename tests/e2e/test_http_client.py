@@ -1,4 +1,4 @@
-"""perigee.http: what it sends, how it reads what comes, and what it does with servers that misbehave.
+"""perigee.http: what it sends, how it reads what comes, what it does with servers that misbehave.
 
 Each test runs a Lua script in the real binary against servers of its own (peers.py)."""
 
@@ -804,7 +804,7 @@ def test_no_more_connections_than_the_limits_and_everybody_gets_a_turn(
   for i = 3, #arg do
     ports[("%04X"):format(arg[i]:match(":(%d+)$"))] = true
   end
-  -- Nothing changes while this reads what the kernel holds open or is opening: the loop stands still.
+  -- What the kernel holds open or is opening. Nothing changes meanwhile: the loop stands still.
   local function sockets()
     local count = 0
     for line in io.lines("/proc/self/net/tcp") do
@@ -1374,7 +1374,8 @@ def test_a_client_has_defaults_of_its_own(lua, peers):
 def test_a_jar_keeps_cookies(lua, peers):
     def route(h):
         if h.path == "/set":
-            h.answer(200, b"", Set_Cookie=["a=1; Path=/", "b=2; Path=/sub; HttpOnly", "c=3; Secure"])
+            cookies = ["a=1; Path=/", "b=2; Path=/sub; HttpOnly", "c=3; Secure"]
+            h.answer(200, b"", Set_Cookie=cookies)
         elif h.path == "/unset":
             h.answer(302, b"", Set_Cookie="a=; Max-Age=0; Path=/", Location="/sub/x")
         else:
@@ -1455,7 +1456,29 @@ def test_perigee_calls_itself(serve, write_app):
     server = serve(app, env={"no_proxy": "*"})
     assert server.json(f"/ask?at={server.url}") == {"hello": "world"}
     with server.client() as client:
-        assert client.get("/pass", params={"at": server.url}).text == "".join(f"{i}\n" for i in range(1, 1001))
+        answer = client.get("/pass", params={"at": server.url})
+        assert answer.text == "".join(f"{i}\n" for i in range(1, 1001))
+
+
+def test_a_threaded_function_calls_others(serve, write_app, peers, authority):
+    context = authority.context("threaded", "IP:127.0.0.1")
+    peer = peers(lambda h: h.answer(200, b"over TLS"), context=context)
+    app = write_app(
+        """
+        local perigee = require("perigee")
+        local app = perigee.app()
+        app:get("/ask", perigee.threaded(function(req)
+          return assert(perigee.http.get(req.query.at, { ca = req.query.ca })).body
+        end))
+        return app
+        """
+    )
+    server = serve(app, "--threads", 2, env={"no_proxy": "*"})
+    with server.client() as client:
+        for _ in range(6):
+            answer = client.get("/ask", params={"at": peer.url, "ca": str(authority.ca)})
+            assert answer.json() == "over TLS"
+    assert len({request["port"] for request in peer.requests}) <= 2  # a pool for each worker
 
 
 def test_when_the_client_goes_the_request_behind_it_goes_too(serve, write_app, peers):

@@ -4,6 +4,10 @@
 
 local host = require("perigee.host").client
 
+-- A task that has computed for too long may be interrupted between any two instructions, but not in here:
+-- what a pool knows of itself must fit together.
+local atomically = host.atomically
+
 local MAX_SESSIONS = 256
 
 --- One leased connection. Closing it (a `<close>` variable does) gives it back, or ends it when its
@@ -117,8 +121,9 @@ end
 local Ticket = {}
 Ticket.__index = Ticket
 
-function Ticket:__close()
+local function leave_queue(self)
   local pool, granted = self.pool, self.granted
+  self.granted = false
   if granted == nil then
     for i, ticket in ipairs(pool.queue) do
       if ticket == self then
@@ -126,13 +131,17 @@ function Ticket:__close()
         return
       end
     end
-  elseif granted ~= false then
+  elseif granted then
     if granted ~= true then
       granted:close()
     end
     unreserve(pool, self.key)
     serve(pool)
   end
+end
+
+function Ticket:__close()
+  atomically(leave_queue, self)
 end
 
 -- Waits for a turn. Returns a connection, or true for the right to open one; nil when the time is up.
@@ -147,18 +156,40 @@ local function wait_turn(pool, key, due)
   return granted
 end
 
--- A reservation, given back unless a connection came of it.
+-- The right to open a connection, given back unless one came of it.
 local Reservation = {}
+Reservation.__index = Reservation
 
-function Reservation:__close()
+local function give_up(self)
   if not self.used then
+    self.used = true
     unreserve(self.pool, self.key)
     serve(self.pool)
   end
 end
 
+function Reservation:__close()
+  atomically(give_up, self)
+end
+
+Reservation.__gc = Reservation.__close
+
 local function lease(pool, key, connection, reused)
   return setmetatable({ pool = pool, key = key, connection = connection, reused = reused }, Lease)
+end
+
+-- An idle connection, or true for the right to open one; nil where others wait already, or the limits are
+-- reached.
+local function claim(pool, key)
+  if pool:is_awaited(key) then
+    return nil
+  end
+  local connection = take_idle(pool, key)
+  if not connection and has_room(pool, key) then
+    reserve(pool, key)
+    return true
+  end
+  return connection
 end
 
 --- Leases a connection: an idle one, or one that `connect(session)` opens (it returns a connection of
@@ -169,15 +200,7 @@ end
 ---@param connect fun(session?: userdata): table?, perigee.Error?
 ---@return perigee.http.Lease?, perigee.Error?
 function Pool:lease(key, due, connect)
-  local granted
-  if not self:is_awaited(key) then
-    granted = take_idle(self, key)
-    if not granted and has_room(self, key) then
-      reserve(self, key)
-      granted = true
-    end
-  end
-  granted = granted or wait_turn(self, key, due)
+  local granted = atomically(claim, self, key) or wait_turn(self, key, due)
   if not granted then
     return host.failure("ETIMEDOUT", "no connection became free in time (timeout_ms)")
   elseif granted ~= true then
@@ -218,8 +241,7 @@ local function remember_session(pool, key, connection)
   pool.sessions[key] = session
 end
 
---- Gives the connection back: it is kept when its answer was read to the end and the server lets it live.
-function Lease:release()
+local function give_back(self)
   local pool, connection = self.pool, self.connection
   if not connection then
     return
@@ -235,14 +257,20 @@ function Lease:release()
   serve(pool)
 end
 
+--- Gives the connection back: it is kept when its answer was read to the end and the server lets it live.
+function Lease:release()
+  atomically(give_back, self)
+end
+
 Lease.__close = Lease.release
 Lease.__gc = Lease.release
 
 --- Closes the idle connections now and the leased ones when they come back.
 function Pool:close()
   self.closed = true
-  while evict(self) do
-  end
+  repeat
+    local was_idle = atomically(evict, self)
+  until not was_idle
 end
 
 return M

@@ -30,6 +30,7 @@ check: ## Formatters and linters
 bench: build ## Speed and size, beside the peers
 	@scripts/deps bench
 	tests/bench/run
+	tests/bench/reload
 
 asan: ## The tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/deps build test

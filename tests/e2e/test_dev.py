@@ -562,7 +562,7 @@ def edit_under_load(server, app, edits):
 
 @pytest.mark.memory
 def test_edits_under_load_fail_no_request_and_leave_no_memory(dev, app):
-    """PERIGEE_EDITS=1000 for the whole promise: `make bench` does."""
+    """A thousand of them, and how long each takes: tests/bench/reload."""
     edits = int(os.environ.get("PERIGEE_EDITS", 100))
     for n in range(48):
         (app.folder / f"module_{n}.lua").write_text("return {}\n")

@@ -7,6 +7,7 @@
 #include <llhttp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <uv.h>
 
 static uint64_t method_bit(lua_State *L, const char *name)
@@ -156,6 +157,53 @@ static uint64_t read_timeout(lua_State *L, const struct peri_app *app)
                 : (uint64_t) integer_field(L, "timeout_ms", (lua_Integer) app->limits.timeout_ms);
 }
 
+/* The router of the operations for a host, which is made when it is first asked for. */
+static struct peri_router *router_for(lua_State *L, struct peri_app *app, const char *host)
+{
+    if (host == NULL)
+        return app->router;
+    for (size_t i = 0; i < app->realm_count; i++) {
+        if (strcmp(app->realms[i].host, host) == 0)
+            return app->realms[i].router;
+    }
+    struct peri_realm *realms = realloc(app->realms, (app->realm_count + 1) * sizeof(*app->realms));
+    if (realms == NULL)
+        luaL_error(L, "out of memory");
+    app->realms = realms;
+    struct peri_realm *realm = &realms[app->realm_count++];
+    *realm = (struct peri_realm){.host = strdup(host), .router = peri_router_new()};
+    if (realm->host == NULL || realm->router == NULL)
+        luaL_error(L, "out of memory");
+    realm->suffix = realm->host;
+    const char *end = host[0] == '{' ? strchr(realm->host, '}') : NULL;
+    if (end != NULL) {
+        realm->param = strndup(realm->host + 1, (size_t) (end - realm->host - 1));
+        realm->suffix = end + 1;
+    }
+    return realm->router;
+}
+
+const struct peri_realm *peri_app_realm(const struct peri_app *app, const char *host,
+                                        size_t host_len, size_t *param_len)
+{
+    for (size_t at = host_len; at-- > 0 && host[at] != ']';) { /* without its port */
+        if (host[at] == ':')
+            host_len = at;
+    }
+    for (size_t i = 0; i < app->realm_count; i++) {
+        const struct peri_realm *realm = &app->realms[i];
+        size_t suffix_len = strlen(realm->suffix);
+        if (host_len < suffix_len ||
+            strncasecmp(host + host_len - suffix_len, realm->suffix, suffix_len) != 0)
+            continue;
+        *param_len = host_len - suffix_len;
+        bool label = *param_len > 0 && memchr(host, '.', *param_len) == NULL;
+        if (realm->param != NULL ? label : *param_len == 0)
+            return realm;
+    }
+    return NULL;
+}
+
 /* Reads the operation on top of the stack. */
 static void read_operation(lua_State *L, struct peri_app *app, struct peri_operation *operation)
 {
@@ -206,9 +254,11 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
     }
     lua_pop(L, 1);
 
+    lua_getfield(L, -1, "host");
+    struct peri_router *router = router_for(L, app, lua_tostring(L, -1));
+    lua_pop(L, 1);
     char error[200];
-    if (peri_router_add(app->router, methods, operation->path, operation, error, sizeof(error)) !=
-        0)
+    if (peri_router_add(router, methods, operation->path, operation, error, sizeof(error)) != 0)
         luaL_error(L, "%s%s%s", operation->source != NULL ? operation->source : "",
                    operation->source != NULL ? ": " : "", error);
 }
@@ -282,13 +332,13 @@ int peri_app_empty(struct peri_app *app, const struct peri_config *config)
     return app->router != NULL ? 0 : UV_ENOMEM;
 }
 
-void peri_app_each_shadowed(const struct peri_app *app,
-                            void (*say)(void *context, const char *text), void *context)
+static void each_shadowed(const struct peri_router *router,
+                          void (*say)(void *context, const char *text), void *context)
 {
     const struct peri_route *route = NULL;
-    for (size_t i = 0; (route = peri_router_route(app->router, i)) != NULL; i++) {
+    for (size_t i = 0; (route = peri_router_route(router, i)) != NULL; i++) {
         uint64_t methods = 0;
-        const struct peri_route *first = peri_router_shadow(app->router, i, &methods);
+        const struct peri_route *first = peri_router_shadow(router, i, &methods);
         if (first == NULL)
             continue;
         const struct peri_operation *hidden = route->operation;
@@ -341,8 +391,22 @@ void peri_app_release(lua_State *L, struct peri_app *app)
     peri_app_deinit(app);
 }
 
+void peri_app_each_shadowed(const struct peri_app *app,
+                            void (*say)(void *context, const char *text), void *context)
+{
+    each_shadowed(app->router, say, context);
+    for (size_t i = 0; i < app->realm_count; i++)
+        each_shadowed(app->realms[i].router, say, context);
+}
+
 void peri_app_deinit(struct peri_app *app)
 {
+    for (size_t i = 0; i < app->realm_count; i++) {
+        free(app->realms[i].host);
+        free(app->realms[i].param);
+        peri_router_free(app->realms[i].router);
+    }
+    free(app->realms);
     for (size_t i = 0; i < app->operation_count; i++) {
         free(app->operations[i].path);
         free(app->operations[i].label);

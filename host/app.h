@@ -55,9 +55,19 @@ struct peri_operation {
     char *source; /* file:line of the declaration; may be NULL */
 };
 
+/* The operations for one host name. */
+struct peri_realm {
+    char *host; /* as declared: "api.example.com", "{tenant}.example.com" */
+    struct peri_router *router;
+    const char *suffix; /* in `host`: what stands behind the parameter; else all of it */
+    char *param;        /* the parameter's name; NULL: there is none */
+};
+
 struct peri_app {
     bool measured;              /* requests are counted, see metrics.h */
     struct peri_router *router; /* its values are struct peri_operation */
+    struct peri_realm *realms;  /* asked first, in their order */
+    size_t realm_count;
     struct peri_operation *operations;
     struct peri_work *works;       /* of the operations */
     struct peri_work refusal_work; /* middleware around answers of the host */
@@ -95,6 +105,11 @@ void peri_app_warn(const struct peri_app *app);
 
 /* Gives back what the app holds in the registry of a VM that lives on, and then as below. */
 void peri_app_release(lua_State *L, struct peri_app *app);
+
+/* The realm of a Host header's value; NULL when it is the app itself. The parameter of the realm's
+ * host, if it has one, is the first *param_len bytes. */
+const struct peri_realm *peri_app_realm(const struct peri_app *app, const char *host,
+                                        size_t host_len, size_t *param_len);
 
 void peri_app_deinit(struct peri_app *app);
 

@@ -490,7 +490,8 @@ static void persist(struct peri_exchange *exchange)
         peri_buf_add(&exchange->head, request->base, request->head_len);
         for (unsigned i = 0; i < exchange->match.param_count; i++) {
             struct peri_param *param = &exchange->match.params[i];
-            if (exchange->path.len == 0)
+            bool of_host = i + exchange->host_params >= exchange->match.param_count;
+            if (exchange->path.len == 0 || of_host)
                 param->value = exchange->head.data + (param->value - request->base);
         }
         request->base = exchange->head.data;

@@ -87,6 +87,7 @@ struct peri_exchange {
     bool failed;   /* the answer was cut: the connection is of no more use */
     bool keep_alive;
     bool chunked_out;
+    uint8_t host_params;    /* the last of match.params, which point into the head in any case */
     struct peri_timer ping; /* of a streamed answer that is kept alive */
     uint32_t ping_ms;       /* how long it may be silent; 0: for ever */
     bool sized_out;         /* a streamed answer of a declared length: */

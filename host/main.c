@@ -14,11 +14,8 @@ static int run(int argc, char **argv, bool dev)
 {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            struct peri_buf text = {0};
-            peri_config_usage(&text);
-            fwrite(text.data, 1, text.len, stdout);
-            peri_buf_deinit(&text);
-            return 0;
+            char *help[] = {(char *) "help", argv[1]};
+            return peri_script_command(2, help);
         }
     }
     struct peri_config config;

@@ -5,15 +5,40 @@
 #include "exchange.h"
 #include "loop.h"
 
+/* The realm that the request's Host names, for apps that have any. */
+static const struct peri_realm *realm_of(struct peri_exchange *exchange, struct peri_param *param)
+{
+    const struct peri_app *app = &exchange->vm->app;
+    const struct peri_request *request = &exchange->request;
+    int index = app->realm_count > 0 ? peri_request_find(request, 0, "host", 4) : -1;
+    if (index < 0)
+        return NULL;
+    struct peri_span host = request->headers[index].value;
+    const char *text = peri_request_at(request, host);
+    const struct peri_realm *realm = peri_app_realm(app, text, host.len, &param->len);
+    if (realm != NULL)
+        *param = (struct peri_param){realm->param, text, param->len};
+    return realm;
+}
+
 /* Matches, with GET standing in for a HEAD that is not declared by itself. */
 static enum peri_match_result match(struct peri_exchange *exchange, const char *path, size_t len)
 {
-    const struct peri_router *router = exchange->vm->app.router;
+    struct peri_param param = {0};
+    const struct peri_realm *realm = realm_of(exchange, &param);
+    const struct peri_router *router = realm != NULL ? realm->router : exchange->vm->app.router;
     unsigned method = exchange->request.method;
     enum peri_match_result found = peri_router_match(router, path, len, method, &exchange->match);
     if (found == PERI_MATCH_METHOD && method == HTTP_HEAD &&
         (exchange->match.methods & PERI_METHOD_BIT(HTTP_GET)))
         found = peri_router_match(router, path, len, HTTP_GET, &exchange->match);
+    struct peri_match *matched = &exchange->match;
+    exchange->host_params = 0;
+    if (found == PERI_MATCH_FOUND && param.name != NULL &&
+        matched->param_count < PERI_ROUTER_MAX_PARAMS) {
+        matched->params[matched->param_count++] = param;
+        exchange->host_params = 1;
+    }
     return found;
 }
 

@@ -11,10 +11,10 @@
  * asynchronous signals back until the next call of libc, which an endless loop of Lua never makes;
  * those that it takes for faults of the program come through. */
 #if defined(__SANITIZE_THREAD__)
-#define TICK SIGSYS
+#define TICK SIGTRAP
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define TICK SIGSYS
+#define TICK SIGTRAP
 #endif
 #endif
 #ifndef TICK

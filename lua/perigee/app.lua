@@ -140,6 +140,7 @@ local function enter(outer, options, deps, middlewares)
     error_handlers = outer.error_handlers,
     depth = outer.depth + 1,
     mounted_at = outer.mounted_at,
+    host = outer.host,
   }
   for _, name in ipairs(INHERITED) do
     inner[name] = outer[name]
@@ -231,7 +232,13 @@ local function describe(self, entry, context)
     hidden = shared.hidden,
     deps = shared.deps,
     groups = entry.groups,
-    implicit = inputs.complete_path(entry.source .. ": " .. entry.what, entry.groups, path),
+    host = context.host,
+    implicit = inputs.complete_path(
+      entry.source .. ": " .. entry.what,
+      entry.groups,
+      path,
+      context.host and context.host.param
+    ),
     response = node_of.of(options.response),
     item = node_of.of(options.item),
     etag = options.etag,
@@ -422,6 +429,7 @@ local function build_operation(self, operation, singletons)
     name = operation.name,
     needs = needs,
     methods = operation.methods,
+    host = operation.host and operation.host.pattern,
     path = operation.path,
     handler = handler,
     status = operation.status,
@@ -497,6 +505,7 @@ local function build_docs(self, context, taken)
       end
       built[#built + 1] = {
         methods = { "GET" },
+        host = context.host and context.host.pattern,
         path = path,
         handler = handler,
         status = 200,
@@ -526,6 +535,10 @@ local function build_at(self, outer, mounted_at, built, singletons)
       local around =
         union(ROOT, { prefix = at, middlewares = inside.middlewares, depth = inside.depth })
       around.is_dev = outer.is_dev
+      around.host = entry.host or inside.host
+      if entry.host and (inside.host or at ~= "") then
+        error(entry.source .. ": app:host: only the app that is served has hosts", 0)
+      end
       build_at(entry.app, around, at, built, singletons)
       return
     end

@@ -84,7 +84,20 @@ local perigee = {
   sleep = host.time.sleep,
 }
 
+-- The names of all that is offered, for tools.
+local function names()
+  local list = {}
+  for _, set in ipairs({ perigee, LAZY }) do
+    for name in pairs(set) do
+      list[#list + 1] = name
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 return setmetatable(perigee, {
+  __names = names,
   __index = function(self, name)
     local from = LAZY[name]
     local value = from == true and require("perigee." .. name)

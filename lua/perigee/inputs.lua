@@ -133,10 +133,15 @@ local CONVERTED = { int = "integer", float = "number", uuid = "uuid" }
 ---@param what string
 ---@param groups perigee.InputGroup[]
 ---@param path string with all prefixes
+---@param of_host? string the parameter of the host
 ---@return { name: string, type: perigee.Type }[]
-function M.complete_path(what, groups, path)
+function M.complete_path(what, groups, path, of_host)
   local in_path, declared, implicit = {}, {}, {}
-  for _, parameter in ipairs(M.path_parameters(path)) do
+  local parameters = M.path_parameters(path)
+  if of_host then
+    parameters[#parameters + 1] = { name = of_host, converter = "" }
+  end
+  for _, parameter in ipairs(parameters) do
     in_path[parameter.name] = parameter
   end
   for _, group in ipairs(groups) do
@@ -152,7 +157,7 @@ function M.complete_path(what, groups, path)
       end
     end
   end
-  for _, parameter in ipairs(M.path_parameters(path)) do
+  for _, parameter in ipairs(parameters) do
     if not declared[parameter.name] then
       local kind = CONVERTED[parameter.converter] or "string"
       implicit[#implicit + 1] = { name = parameter.name, type = types[kind] }

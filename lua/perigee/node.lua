@@ -100,6 +100,13 @@ local OPTIONS = {
 }
 
 local FUNCTIONS = { check = true, check_before = true, computed = true, serialize = true }
+--- What the options of a kind are checked against.
+---@param kind string
+---@return table<string, string>
+function M.options_of(kind)
+  return OPTIONS[kind] or PLAIN
+end
+
 local EXTRA = { ignore = true, forbid = true, allow = true }
 local MOMENTS = { datetime = true, date = true, time = true, duration = true }
 local LISTS = { array = true, set = true, tuple = true }

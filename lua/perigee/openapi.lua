@@ -142,10 +142,11 @@ function Writer:parameter(place, field, group)
 end
 
 -- The parameters, in FastAPI's order of places; where two declare the same one, a required one wins.
-function Writer:parameters(collected, implicit)
+function Writer:parameters(collected, implicit, host_param)
   local list, at = json.array({}), {}
   local function add(place, field, group)
-    if field.type.hidden then
+    local of_host = place == "path" and (field.type.alias or field.name) == host_param
+    if field.type.hidden or of_host then
       return
     end
     local known = self.known[place]
@@ -377,7 +378,8 @@ function Writer:operation(operation, method)
     deprecated = operation.deprecated and true or nil,
   })
   self:add_security(document, collected.schemes)
-  local parameters = self:parameters(collected, operation.implicit)
+  local host_param = operation.host and operation.host.param
+  local parameters = self:parameters(collected, operation.implicit, host_param)
   if #parameters > 0 then
     document.parameters = parameters
   end

@@ -367,6 +367,27 @@ function Router:include(router, options)
   }
 end
 
+--- Serves another app for a host name: with its own documentation, middleware and error handlers. A first
+--- label in braces is a parameter, which the other app's operations have among their `params`.
+---@param pattern string "api.example.com" or "{tenant}.example.com"; ports do not count
+---@param app perigee.App
+function Router:host(pattern, app)
+  local name = type(pattern) == "string" and pattern:match("^{([%a_][%w_]*)}%.[%w.-]+$")
+  if not name and not (type(pattern) == "string" and pattern:find("^[%w%[%]:.-]+$")) then
+    local format = 'app:host: \'%s\' is no host such as "api.example.com" or "{tenant}.example.com"'
+    errors.raise(format, tostring(pattern))
+  elseif type(app) ~= "table" or type(app.build) ~= "function" then
+    errors.raise("app:host: an app is needed, not %s", type(app))
+  end
+  self.entries[#self.entries + 1] = {
+    kind = "app",
+    path = "",
+    host = { pattern = pattern, param = name or nil },
+    app = app,
+    source = (errors.caller()),
+  }
+end
+
 --- Serves another app below a path: with its own documentation, middleware and error handlers.
 ---@param path string
 ---@param app perigee.App

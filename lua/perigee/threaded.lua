@@ -110,6 +110,12 @@ local function marks_of(group)
   end
 end
 
+--- Takes back seal(): for tests and scripts, whose VM has no workers, so that threaded functions are simply
+--- called.
+function M.reopen()
+  sealed = false
+end
+
 --- What tells one load of the app from another: its threaded functions and where they are used. None are made
 --- from here on.
 ---@param operations table[] as built

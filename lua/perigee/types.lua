@@ -246,6 +246,9 @@ end
 -- `t.string` makes a node each time it is written, so that fields know their order.
 return setmetatable(M, {
   __index = function(_, kind)
+    if kind == "KINDS" then -- for tools
+      return SIMPLE
+    end
     if SIMPLE_SET[kind] then
       return node_of.new(kind, {})
     end

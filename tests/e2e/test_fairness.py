@@ -90,6 +90,22 @@ def test_the_log_names_route_file_and_line_once(spin):
     assert spin.output.count("held its loop") == 1, spin.output
 
 
+def test_in_development_the_log_says_how_it_came_there(serve, write_app):
+    app = write_app("""
+        local perigee = require("perigee")
+        local app = perigee.app({ timeout_ms = 100 })
+        local function deep() while true do end end
+        local function middle() deep() end
+        app:get("/", function() middle() end)
+        return app
+    """)
+    server = serve(app, command="dev")
+    assert server.get("/").status == 504
+    server.wait_for_log(r"GET / .* held its loop")
+    for name in ("deep", "middle"):
+        server.wait_for_log(rf"app\.lua:\d: in (upvalue|local|function) .*{name}")
+
+
 def test_many_that_compute_share_half_of_the_loop(spin):
     with contextlib.ExitStack() as stack:
         conns = [stack.enter_context(spin.connect()) for _ in range(20)]

@@ -3,18 +3,12 @@
 
 local arguments = require("perigee.cli.arguments")
 local chunk = require("perigee.test.chunk")
-local errors = require("perigee.errors")
 local host = require("perigee.host")
 local load_app = require("perigee.cli.load")
-local model = require("perigee.model")
+local models_of = require("perigee.cli.models")
 local node_of = require("perigee.node")
 local status = require("perigee.status")
 local terminal = require("perigee.cli.terminal")
-
--- "file:line" in full: Lua shortens long paths in its messages.
-local function full_place(info)
-  return info.source:sub(2) .. ":" .. info.currentline
-end
 
 local Findings = {}
 Findings.__index = Findings
@@ -34,36 +28,6 @@ function Findings:sort()
     end
     return a.text < b.text
   end)
-end
-
--- Runs `fn` and returns the models that were made meanwhile: those that were declared by the app, and
--- whether another one was derived from them.
-local function watch_models(fn)
-  local made, bases = {}, {}
-  local new = model.new
-  function model.new(...)
-    local node = new(...)
-    local _, info = errors.caller()
-    if node.kind == "model" and info then
-      made[#made + 1] = { node = node, where = full_place(info) }
-    end
-    return node
-  end
-  local kept = {}
-  for _, name in ipairs({ "pick", "omit", "extend", "partial" }) do
-    local derive = node_of.Type[name]
-    kept[name] = derive
-    node_of.Type[name] = function(self, ...)
-      bases[self] = true
-      return derive(self, ...)
-    end
-  end
-  local results = table.pack(fn())
-  model.new = new
-  for name, derive in pairs(kept) do
-    node_of.Type[name] = derive
-  end
-  return made, bases, table.unpack(results, 1, results.n)
 end
 
 -- Whether a function stands in a file of the app: not in C, and not in the framework.
@@ -281,7 +245,7 @@ return {
   flags = { arguments.SET },
   run = function(operands)
     local path = operands[1]
-    local made, bases, built, app = watch_models(function()
+    local made, bases, built, app = models_of(function()
       return load_app(path)
     end)
     if not built then

@@ -78,7 +78,7 @@ end
 ---@return string
 function M.command(command)
   if command.host_flags then
-    return host.app.run_help()
+    return (host.app.run_help():gsub("^usage: perigee run", "usage: perigee " .. command.name))
   end
   local paint = terminal.painter(1)
   local lines = { ("usage: perigee %s %s"):format(command.name, command.usage), "" }

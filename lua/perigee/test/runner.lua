@@ -6,6 +6,7 @@ local entry = require("perigee.entry")
 local errors = require("perigee.errors")
 local host = require("perigee.host")
 local quiet = require("perigee.test.quiet")
+local threaded = require("perigee.threaded")
 
 local M = {}
 
@@ -90,6 +91,7 @@ local function load_app(folder)
   end
   local _, app = entry.load(file)
   package.loaded.app = app
+  threaded.reopen()
   return app
 end
 

@@ -214,6 +214,18 @@ def test_a_version_that_does_not_start_changes_nothing(serve, versions, start, r
     assert "stop 3" not in versions.notes()
 
 
+@pytest.mark.skipif(is_sanitized(), reason="what is left behind is a leak by intention")
+def test_a_load_that_is_stuck_in_c_is_left_behind(serve, versions):
+    server = serve(versions.folder, "--load-timeout-ms", 300)
+    versions.write("local s = ('a'):rep(3000) s:find(('a-'):rep(12) .. 'b')")
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("inside a C function")
+    assert server.json("/") == 1
+    versions.write()
+    reload(server)
+    assert server.json("/") == 3
+
+
 def test_a_load_that_takes_long_stops_nobody(serve, versions):
     server = serve(versions.folder)
     versions.write("local f repeat f = io.open(folder .. '/gate') until f f:close()")

@@ -142,7 +142,7 @@ static void others_run_while_one_computes(void **state)
     start(&other, "sleep(1) log('other') done = true");
     does("while not done do end log('computed')", "other computed");
     assert_true(other.ended);
-    assert_int_equal(world.vm.tasks.overruns, 1);
+    assert_true(world.vm.tasks.overruns >= 1);
     assert_true(world.work.computes);
     assert_int_equal(world.expired, 0);
 }

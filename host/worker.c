@@ -470,6 +470,7 @@ void peri_trip_post(struct peri_worker *worker)
     worker->trip = NULL;
     trip->worker = NULL;
     pthread_mutex_unlock(&workers->lock);
+    atomic_store(&worker->hurry, true); /* what runs behind it has deadlines of its own */
     struct peri_mailbox *home = trip->home;
     pthread_mutex_lock(&home->lock);
     bool closed = home->closed;

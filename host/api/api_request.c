@@ -599,6 +599,20 @@ static bool is_group_name(lua_State *L, int index)
     return digits > 0 && name[digits] == '.';
 }
 
+/* Replaces the table on top by one with its own members: what all requests begin with stands behind
+ * a metatable, and each VM has its own. */
+static void replace_by_members(lua_State *L)
+{
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -3) != 0) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_remove(L, -2);
+}
+
 void peri_request_push_assigned(lua_State *L, int index)
 {
     const struct peri_request_box *box = luaL_checkudata(L, index, REQUEST_TYPE);
@@ -609,6 +623,8 @@ void peri_request_push_assigned(lua_State *L, int index)
         if (!counts && i != STATE_FIELD)
             continue;
         lua_getiuservalue(L, index, FIRST_FIELD + i);
+        if (i == STATE_FIELD && lua_istable(L, -1))
+            replace_by_members(L);
         lua_setfield(L, -2, fields[i].name);
     }
     if (lua_getiuservalue(L, index, OTHERS) == LUA_TTABLE) {

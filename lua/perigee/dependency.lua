@@ -535,7 +535,14 @@ function M.errands(plan, handler, singletons)
   local function run(req, errand, kept)
     local values = {}
     for name, value in pairs(errand.fields) do
-      req[name] = value
+      if name == "state" and type(value) == "table" then
+        local state = req.state -- begins with what this VM's lifespan gave
+        for key, member in pairs(value) do
+          state[key] = member
+        end
+      else
+        req[name] = value
+      end
     end
     for i, step in ipairs(plan.steps) do
       if step.dependency.scope == "app" then

@@ -201,7 +201,9 @@ def test_middleware_is_around_all_of_it(threads, bits):
     body = json.loads(answer.body)
     assert answer.header("x-around") == "200"
     assert body["user"] == "middleware" and body["state"] == [1, 2]
-    assert body["side"] == ("worker" if bits & 4 else "loop")
+    side = "worker" if bits & 4 else "loop"
+    assert body["side"] == side
+    assert body["given"] == f"in {side}"  # what the app's lifespan gave to that VM
 
 
 def test_a_threaded_guard_refuses_before_inputs_are_complained_of(threads):
@@ -252,7 +254,7 @@ def test_what_finds_the_queue_full_is_503(start):
 
 
 def test_what_waits_too_long_is_503(start):
-    threads = start("--threads", 1, "--queue-timeout-ms", 1)
+    threads = start("--threads", 1, "--queue-timeout-ms", 500)
     with contextlib.ExitStack() as stack:
         running = threads.at_gate(stack, "gate")
         late = threads.get("/where")

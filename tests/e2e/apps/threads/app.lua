@@ -43,6 +43,10 @@ app:get("/stats", function()
   return host.worker.stats()
 end)
 
+app:lifespan(function(serve)
+  serve({ given = "in " .. side(), only_here = print })
+end)
+
 -- Handlers
 
 app:get("/where", perigee.threaded(side))
@@ -217,7 +221,7 @@ for bits = 0, 7 do
       if req.query.fail then
         error(perigee.http_error(400, "asked for"))
       end
-      return { side = side(), dep = req.deps.dep, user = req.user, state = req.state.x }
+      return { side = side(), dep = req.deps.dep, user = req.user, state = req.state.x, given = req.state.given }
     end)
   )
   local around = perigee.router({ prefix = "/around" })
@@ -232,7 +236,7 @@ for bits = 0, 7 do
     "/mix/" .. bits,
     { deps = { dep = dep } },
     maybe(bits & 4 > 0, function(req)
-      return { side = side(), dep = req.deps.dep, user = req.user, state = req.state.x }
+      return { side = side(), dep = req.deps.dep, user = req.user, state = req.state.x, given = req.state.given }
     end)
   )
   app:include(around)

@@ -43,7 +43,7 @@ app:get("/stats", function()
   return host.worker.stats()
 end)
 
-app:lifespan(function(serve)
+app:lifespan(function(_, serve)
   serve({ given = "in " .. side(), only_here = print })
 end)
 

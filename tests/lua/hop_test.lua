@@ -4,6 +4,7 @@ local hop = require("perigee.hop")
 local threaded = require("perigee.threaded")
 
 local test = _G.test
+threaded.reopen() -- other tests have loaded apps
 
 local function plain() end
 local function there()

@@ -6,10 +6,10 @@
 
 #include <time.h>
 
-static void add_peer(struct peri_buf *line, const union peri_address *peer)
+void peri_access_log_add_client(struct peri_buf *line, const union peri_address *client)
 {
     char text[INET6_ADDRSTRLEN];
-    int port = peri_address_format(peer, text);
+    int port = peri_address_format(client, text);
     if (text[0] == '\0')
         peri_buf_add_lit(line, "unix");
     else
@@ -35,7 +35,7 @@ void peri_access_log(struct peri_exchange *exchange)
         clock_gettime(CLOCK_REALTIME, &now);
         peri_buf_addf(&line, "{\"time\":%lld.%03ld,\"client\":\"", (long long) now.tv_sec,
                       now.tv_nsec / 1000000);
-        add_peer(&line, peer);
+        peri_access_log_add_client(&line, peer);
         peri_buf_addf(&line, "\",\"method\":\"%.*s\",\"target\":", known ? (int) method_len : 0,
                       method);
         peri_json_add_string(&line, target, peri_utf8_valid(target, target_len));
@@ -47,7 +47,7 @@ void peri_access_log(struct peri_exchange *exchange)
         peri_buf_addf(&line, ",\"status\":%u,\"bytes\":%llu,\"ms\":%.3f}\n", exchange->status,
                       (unsigned long long) exchange->sent, ms);
     } else {
-        add_peer(&line, peer);
+        peri_access_log_add_client(&line, peer);
         peri_buf_addf(&line, " \"%.*s ", known ? (int) method_len : 1, known ? method : "-");
         peri_buf_add(&line, target, target_len); /* llhttp lets no control character or blank in */
         peri_buf_addf(&line, "\" %u %llu %.2fms\n", exchange->status,

@@ -60,6 +60,11 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
     free(after);
 }
 
+const char *peri_after_request(const struct peri_task *task)
+{
+    return task->ended == on_after_ended ? ((const struct after *) task->owner)->request : NULL;
+}
+
 void peri_after_start(struct peri_exchange *exchange)
 {
     struct after *after = malloc(sizeof(*after));

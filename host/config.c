@@ -85,6 +85,9 @@ void peri_config_usage(struct peri_buf *text)
         "least 2)\n"
         "  --shared-memory-bytes N     for perigee.shared; beyond it the oldest goes (67108864)\n"
         "  --log text|json|off         access log on standard output (text)\n"
+        "  --control PATH|off          socket of perigee ps, stack, cancel and top (in "
+        "$XDG_RUNTIME_DIR,\n"
+        "                              else in /tmp)\n"
         "  --load-timeout-ms N         for the app to load, and for its start hooks (30000)\n"
         "  --lua-memory BYTES          for the Lua of each thread, as 64M or 1G; over it: 500 "
         "(512M)\n"
@@ -158,6 +161,7 @@ static const char *const plain_flags[] = {"host",
                                           "metrics",
                                           "health",
                                           "log",
+                                          "control",
                                           "supervise",
                                           "load_timeout_ms",
                                           "lua_memory",
@@ -338,6 +342,8 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
                      text);
             return -1;
         }
+    } else if (strcmp(flag, "control") == 0) {
+        config->control = text;
     } else if (strcmp(flag, "root-path") == 0) {
         size_t len = strlen(text);
         if (len > 0 && (text[0] != '/' || text[len - 1] == '/')) {

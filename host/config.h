@@ -86,6 +86,7 @@ struct peri_config {
     int loops;
     int threads; /* for threaded functions */
     enum peri_log_format log;
+    const char *control;      /* path of the operator's socket, "off", or NULL: the usual one */
     uint64_t lua_memory;      /* bytes that each VM may hold */
     uint64_t load_timeout_ms; /* for the app to load and to start, each */
     struct peri_limits limits;

@@ -265,13 +265,18 @@ static void choose_process_id(void)
         process_id = uv_hrtime();
 }
 
+uint64_t peri_next_number(void)
+{
+    static atomic_ullong last;
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
 void peri_exchange_id(struct peri_exchange *exchange, char text[33])
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    static atomic_ullong last;
     pthread_once(&once, choose_process_id);
     if (exchange->id == 0)
-        exchange->id = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+        exchange->id = peri_next_number();
     snprintf(text, 33, "%016llx%08llx", (unsigned long long) process_id,
              (unsigned long long) exchange->id);
 }
@@ -319,6 +324,20 @@ static void leave_conn(struct peri_exchange *exchange)
     peri_conn_exchange_left(conn, keep_alive);
 }
 
+/* Its task was cancelled, and the client is not to wait for what that comes to. */
+static void answer_early(struct peri_exchange *exchange, unsigned status)
+{
+    if (exchange->status != 0) { /* a stream: its client must not take it for complete */
+        peri_conn_reset(exchange->conn);
+        return;
+    }
+    if (!exchange->complete)
+        exchange->keep_alive = false;
+    peri_answer_detail(exchange, status, NULL);
+    if (exchange->conn != NULL)
+        leave_conn(exchange);
+}
+
 /* The operation took too long. May be called while its task runs. */
 static void on_expired(struct peri_task *task, void *owner)
 {
@@ -327,15 +346,18 @@ static void on_expired(struct peri_task *task, void *owner)
         return;
     peri_exchange_log(exchange, "not answered within %llu ms",
                       (unsigned long long) task->work->timeout_ms);
-    if (exchange->status != 0) { /* a stream: its client must not take it for complete */
-        peri_conn_reset(exchange->conn);
+    answer_early(exchange, 504);
+}
+
+void peri_exchange_cancel(struct peri_exchange *exchange, const char *reason)
+{
+    if (exchange->task == NULL) {
+        peri_exchange_refuse(exchange, 503);
         return;
     }
-    if (!exchange->complete)
-        exchange->keep_alive = false;
-    peri_answer_detail(exchange, 504, NULL);
-    if (exchange->conn != NULL)
-        leave_conn(exchange);
+    peri_task_cancel(exchange->task, reason);
+    if (exchange->conn != NULL && !exchange->answered)
+        answer_early(exchange, 503);
 }
 
 bool peri_exchange_ends_with_client(const struct peri_exchange *exchange)
@@ -608,6 +630,7 @@ static int on_head(void *context)
         exchange->started_ns = 0; /* nothing for the access log */
         return 0;
     }
+    exchange->loop->requests++;
     peri_exchange_match(exchange);
     if (request->content_length > peri_body_max(exchange))
         return 413;

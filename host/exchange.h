@@ -118,6 +118,10 @@ void peri_exchange_abort(struct peri_exchange *exchange, const char *reason);
  * with `status` when that is still possible, and the connection closes. */
 void peri_exchange_refuse(struct peri_exchange *exchange, int status);
 
+/* Ends it on behalf of the operator: cancels its task and answers 503, or cuts the connection when
+ * the answer has begun. */
+void peri_exchange_cancel(struct peri_exchange *exchange, const char *reason);
+
 /* It was answered outside of its task and of peri_exchange_feed(). */
 void peri_exchange_finish(struct peri_exchange *exchange);
 
@@ -165,6 +169,9 @@ struct peri_exchange *peri_exchange_of_task(const struct peri_task *task);
 
 /* Who sent it, as far as trusted proxies tell. */
 struct peri_origin peri_exchange_origin(const struct peri_exchange *exchange);
+
+/* A number that nothing else in this process has. */
+uint64_t peri_next_number(void);
 
 /* A number that names this request in logs, unique in this process. */
 void peri_exchange_id(struct peri_exchange *exchange, char text[33]);

@@ -4,6 +4,7 @@
 #include "develop.h"
 #include "exchange.h"
 #include "generation.h"
+#include "inspect.h"
 #include "log.h"
 #include "server.h"
 #include "slice.h"
@@ -131,6 +132,18 @@ static void take_inbox(struct peri_loop *loop)
     free(items);
 }
 
+static void take_visits(struct peri_loop *loop)
+{
+    struct peri_list visits;
+    peri_list_init(&visits);
+    pthread_mutex_lock(&loop->inbox_mutex);
+    peri_list_take(&visits, &loop->visits);
+    pthread_mutex_unlock(&loop->inbox_mutex);
+    struct peri_list *link;
+    while ((link = peri_list_pop(&visits)) != NULL)
+        peri_inspect_loop(loop, link);
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct peri_loop *loop = async->data;
@@ -146,6 +159,7 @@ static void on_wake(uv_async_t *async)
     if (loop->server->develop != NULL)
         peri_develop_wake(loop, false);
     take_inbox(loop);
+    take_visits(loop);
     if (loop->vm != NULL && !atomic_load(&loop->server->short_of_room))
         resume_listeners(loop);
     int level = atomic_load(&loop->stop_level);
@@ -198,6 +212,14 @@ void peri_loop_post_socket(struct peri_loop *loop, int fd, const union peri_addr
     uv_async_send(&loop->wake);
 }
 
+void peri_loop_post_visit(struct peri_loop *loop, struct peri_list *visit)
+{
+    pthread_mutex_lock(&loop->inbox_mutex);
+    peri_list_append(&loop->visits, visit);
+    pthread_mutex_unlock(&loop->inbox_mutex);
+    uv_async_send(&loop->wake);
+}
+
 void peri_loop_post_stop(struct peri_loop *loop, int level)
 {
     atomic_store(&loop->stop_level, level);
@@ -239,6 +261,7 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
     peri_list_init(&loop->vms);
     peri_list_init(&loop->listeners_to_news);
     peri_list_init(&loop->free_exchanges);
+    peri_list_init(&loop->visits);
     pthread_mutex_init(&loop->inbox_mutex, NULL);
     loop->read_buffer = malloc(PERI_READ_BUFFER_SIZE);
     int rc = peri_scratch_open(&loop->scratch);
@@ -291,6 +314,7 @@ int peri_loop_close(struct peri_loop *loop)
     if (loop->uv_open) {
         close_listeners(loop);
         take_inbox(loop);
+        take_visits(loop);
         cut_conns(loop);
         peri_timer_stop(&loop->timers, &loop->grace);
         peri_timer_stop(&loop->timers, &loop->develop_timer);

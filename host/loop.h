@@ -61,6 +61,8 @@ struct peri_loop {
     struct peri_inbox_item *inbox; /* sockets that another loop accepted for this one */
     size_t inbox_count;
     size_t inbox_cap;
+    struct peri_list visits; /* of the operator, under the same mutex: inspect.h */
+    uint64_t requests;       /* begun so far */
     _Atomic(struct peri_generation *) arriving; /* has loaded, is to be started */
     struct peri_gauges gauges;
     atomic_uint beat;      /* the last one of the server's that it answered */
@@ -83,6 +85,9 @@ void peri_loop_post_change(struct peri_loop *loop);
 
 /* From any thread: hands over an accepted socket. */
 void peri_loop_post_socket(struct peri_loop *loop, int fd, const union peri_address *peer);
+
+/* From any thread: the operator asks what goes on here (inspect.h). */
+void peri_loop_post_visit(struct peri_loop *loop, struct peri_list *visit);
 
 /* From any thread: level 1 finishes what is in flight, level 2 cuts. */
 void peri_loop_post_stop(struct peri_loop *loop, int level);

@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include "control.h"
 #include "crash.h"
 #include "develop.h"
 #include "generation.h"
@@ -81,7 +82,8 @@ struct signals {
     uv_timer_t patience; /* for loops that do not come back from Lua to be told */
     struct peri_server *server;
     struct peri_reload reload;
-    struct peri_watch watch; /* of the app's files, in development */
+    struct peri_watch watch;      /* of the app's files, in development */
+    struct peri_control *control; /* NULL: the operator cannot ask */
     bool watching;
     bool announced;    /* the log has said where it serves */
     char changed[128]; /* what made it load the app again */
@@ -309,6 +311,7 @@ static void open_signals(struct signals *signals, struct peri_server *server)
     uv_signal_start(&signals->interrupt, on_signal, SIGINT);
     open_supervisor(signals);
     peri_reload_open(&signals->reload, server, &signals->uv, on_load_ended);
+    signals->control = peri_control_open(server, &signals->uv);
 }
 
 static void wait_for_end(struct signals *signals)
@@ -319,6 +322,7 @@ static void wait_for_end(struct signals *signals)
     pthread_join(joiner, NULL);
 
     peri_reload_close(&signals->reload);
+    peri_control_close(signals->control);
     if (signals->watching)
         peri_watch_close(&signals->watch);
     uv_close((uv_handle_t *) &signals->term, NULL);

@@ -194,8 +194,8 @@ static void on_count(lua_State *L, lua_Debug *frame)
         stop_finalizer(L, tasks);
         return;
     }
-    if (tasks->overrun != NULL)
-        tasks->overrun(tasks);
+    if (tasks->overrun != NULL && !tasks->overrun(tasks))
+        return; /* somebody wanted to see where it is */
     peri_task_used_slice(task);
     if (peri_task_must_end(L, task)) {
         mute_handler(L);

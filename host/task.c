@@ -345,6 +345,8 @@ static bool resume(struct peri_task *task, int arguments)
     lua_pop(task->L, results);
     tasks->interrupted = false;
     start_timer(task);
+    if (task->since == 0 && tasks->loop != NULL)
+        task->since = uv_now(tasks->loop);
     if (task->op == NULL || task->op->done) /* a bare coroutine.yield() lets others run first */
         make_ready(task);
     else
@@ -364,6 +366,8 @@ struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *par
     task->scope = &task->root;
     task->unwinding = false;
     task->has_locals = false;
+    task->since = 0;
+    task->number = 0;
     return task;
 }
 
@@ -710,6 +714,7 @@ static bool is_wait(lua_State *co, int results)
 }
 
 static int co_continue(lua_State *L, int status, lua_KContext context);
+static int co_resume(lua_State *L);
 
 /* Resumes `co` (at index 1 of L) with `arguments` values that are already on its stack. Leaves true
  * and the results, or false and the error, on L; returns how many values these are. It is a
@@ -751,6 +756,26 @@ static int co_step(lua_State *L, lua_State *co, int arguments, bool unwinding)
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
+}
+
+lua_State *peri_task_inner(lua_State *L)
+{
+    lua_Debug frame;
+    if (!lua_getstack(L, 0, &frame) || !lua_checkstack(L, 2))
+        return NULL;
+    lua_State *inner = NULL;
+    lua_getinfo(L, "f", &frame);
+    if (lua_tocfunction(L, -1) == co_resume) {
+        lua_getupvalue(L, -1, 1);
+        inner = lua_tothread(L, -1);
+        lua_pop(L, 1);
+        if (inner == NULL && lua_getlocal(L, &frame, 1) != NULL) {
+            inner = lua_tothread(L, -1);
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+    return inner;
 }
 
 /* Runs the `<close>` variables of a coroutine that is over, or of which nothing more is wanted.

@@ -62,6 +62,8 @@ struct peri_task {
     struct peri_grace *grace; /* bounds the waits of its cleanup; NULL while there are none */
     struct peri_work *work;   /* NULL, or set by the body before anything else */
     struct peri_timer timer;  /* its deadline */
+    uint64_t since;           /* uv_now() when it first waited; 0: it has not */
+    uint64_t number;          /* its name for the operator (inspect.h); 0 until somebody asks */
     lua_State *interrupted; /* the coroutine whose slice was too long; NULL when it waits or runs */
     int ref;
     uint8_t told;       /* how often it was told that it is cancelled */
@@ -95,8 +97,9 @@ struct peri_tasks {
     unsigned depth; /* tasks that run inside of each other's start */
     unsigned cleanup_ms;
     bool keeps_frames; /* of an error that is on its way: protect.h */
-    /* Called in a slice that is too long, by a hook of the coroutine; may be NULL. */
-    void (*overrun)(struct peri_tasks *tasks);
+    /* Called in a slice that is too long, by a hook of the coroutine: whether it is to end. NULL:
+     * yes. */
+    bool (*overrun)(struct peri_tasks *tasks);
     void (*drained)(struct peri_tasks *tasks); /* called when the last one has ended; may be NULL */
     unsigned unyieldable;   /* running coroutines of the app whose resumer cannot yield */
     uint64_t resumes;       /* counts lua_resume calls: proves what never entered Lua */
@@ -209,6 +212,10 @@ bool peri_task_may_catch(lua_State *L);
 
 /* Asks every task to end. */
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
+
+/* The coroutine of the app that the coroutine L waits in, by coroutine.resume or what
+ * coroutine.wrap made; NULL when it waits by itself. */
+lua_State *peri_task_inner(lua_State *L);
 
 /* The running task; NULL outside of tasks. */
 struct peri_task *peri_task_current(lua_State *L);

@@ -1,6 +1,8 @@
 #include "worker.h"
 
+#include "generation.h"
 #include "hop.h"
+#include "inspect.h"
 #include "log.h"
 #include "slice.h"
 #include "vm.h"
@@ -30,6 +32,8 @@ struct peri_worker {
     pthread_cond_t ready;
     struct peri_worker *idle_below; /* the next one on the stack of those that sleep */
     struct peri_trip *trip;         /* given; NULL once posted */
+    struct peri_list visits;        /* of the operator, who asks what it does */
+    atomic_bool visited;            /* there are some; for a signal handler */
     const char *cancelled;          /* why its task should end */
     atomic_bool hurry;              /* the same, for a signal handler */
     bool busy;
@@ -39,6 +43,8 @@ struct peri_worker {
 };
 
 struct peri_workers {
+    struct peri_list link; /* among those of the process */
+    uint64_t generation;   /* its number */
     const struct peri_config *config;
     const struct peri_vm *first;
     unsigned count;
@@ -68,7 +74,9 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t ended;
     unsigned count;
-} threads = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+    struct peri_list workers; /* that have threads */
+} threads = {
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {&threads.workers, &threads.workers}};
 
 /* Where results come home. Outlives its VM while trips that nobody waits for still run. */
 struct peri_mailbox {
@@ -501,9 +509,66 @@ static void on_trip_ended(struct peri_task *task, void *owner, bool failed)
     worker->ended = true;
 }
 
+/* --- the operator --- */
+
+void peri_workers_visit(struct peri_question *question,
+                        struct peri_list *(*visit)(struct peri_question *question,
+                                                   uint64_t generation, unsigned worker))
+{
+    pthread_mutex_lock(&threads.lock);
+    for (struct peri_list *at = threads.workers.next; at != &threads.workers; at = at->next) {
+        struct peri_workers *workers = peri_container_of(at, struct peri_workers, link);
+        pthread_mutex_lock(&workers->lock);
+        for (unsigned i = 0; i < workers->started; i++) {
+            struct peri_worker *worker = &workers->all[i];
+            if (worker->gone || !worker->busy)
+                continue;
+            peri_list_append(&worker->visits, visit(question, workers->generation, i));
+            atomic_store(&worker->visited, true);
+            uv_async_send(&worker->wake);
+        }
+        pthread_mutex_unlock(&workers->lock);
+    }
+    pthread_mutex_unlock(&threads.lock);
+}
+
+bool peri_trip_place(const struct peri_op *base, uint64_t *generation, int *worker)
+{
+    if (base == NULL || base->finish != trip_finish)
+        return false;
+    const struct peri_trip *trip = peri_container_of(base, struct peri_trip_op, op)->trip;
+    struct peri_workers *workers = peri_vm_of(base->task->L)->workers;
+    *worker = -1;
+    if (trip == NULL || workers == NULL)
+        return true;
+    pthread_mutex_lock(&workers->lock);
+    *generation = workers->generation;
+    if (trip->worker != NULL)
+        *worker = (int) trip->worker->index;
+    pthread_mutex_unlock(&workers->lock);
+    return true;
+}
+
+/* Answers the operator. In the worker's thread, outside of Lua or in a hook. */
+static void show(struct peri_worker *worker)
+{
+    if (!atomic_load(&worker->visited))
+        return;
+    struct peri_list visits;
+    peri_list_init(&visits);
+    pthread_mutex_lock(&worker->all->lock);
+    peri_list_take(&visits, &worker->visits);
+    atomic_store(&worker->visited, false);
+    pthread_mutex_unlock(&worker->all->lock);
+    struct peri_list *link;
+    while ((link = peri_list_pop(&visits)) != NULL)
+        peri_inspect_worker(worker->vm, worker->task, link);
+}
+
 /* Somebody wants something. In the worker's thread, outside of Lua or in a hook. */
 static void attend(struct peri_worker *worker)
 {
+    show(worker);
     pthread_mutex_lock(&worker->all->lock);
     const char *reason = worker->cancelled;
     bool closing = worker->all->closing;
@@ -522,9 +587,11 @@ static void on_wake(uv_async_t *async)
     attend(async->data);
 }
 
-static void on_overrun(struct peri_tasks *tasks)
+static bool on_overrun(struct peri_tasks *tasks)
 {
-    attend(peri_container_of(tasks, struct peri_vm, tasks)->worker);
+    struct peri_worker *worker = peri_container_of(tasks, struct peri_vm, tasks)->worker;
+    attend(worker);
+    return atomic_load(&worker->hurry);
 }
 
 /* The body of every trip's task. It may be told to end before peri_task_start() has returned. */
@@ -558,6 +625,11 @@ static struct peri_trip *next_trip(struct peri_worker *worker)
     if (worker->busy) {
         worker->busy = false;
         workers->stats.busy--;
+    }
+    if (atomic_load(&worker->visited)) { /* they came too late to see the trip */
+        pthread_mutex_unlock(&workers->lock);
+        show(worker);
+        pthread_mutex_lock(&workers->lock);
     }
     while (worker->trip == NULL && !workers->closing) {
         struct peri_list *link = peri_list_pop(&workers->urgent);
@@ -650,6 +722,9 @@ static void workers_unref(struct peri_workers *workers)
 {
     if (atomic_fetch_sub(&workers->refs, 1) > 1)
         return;
+    pthread_mutex_lock(&threads.lock);
+    peri_list_remove(&workers->link);
+    pthread_mutex_unlock(&threads.lock);
     for (unsigned i = 0; i < workers->count; i++) {
         if (workers->all[i].vm != NULL)
             pthread_cond_destroy(&workers->all[i].ready);
@@ -676,7 +751,8 @@ static _Thread_local struct peri_worker *this_worker;
 /* In a signal handler, every few milliseconds of a long slice. */
 static void on_long_slice(void *runner)
 {
-    if (atomic_load_explicit(&this_worker->hurry, memory_order_relaxed))
+    if (atomic_load_explicit(&this_worker->hurry, memory_order_relaxed) ||
+        atomic_load_explicit(&this_worker->visited, memory_order_relaxed))
         peri_slice_overran(runner);
 }
 
@@ -706,6 +782,7 @@ static void *worker_main(void *arg)
     worker->gone = true;
     atomic_store(&worker->hurry, false);
     pthread_mutex_unlock(&workers->lock);
+    show(worker);
     unload(worker, rc == 0);
     peri_watchdog_close();
     workers_unref(workers);
@@ -743,6 +820,7 @@ static int start(struct peri_workers *workers, unsigned index)
     struct peri_worker *worker = &workers->all[index];
     *worker = (struct peri_worker){.all = workers, .index = index};
     worker->vm = allocate(sizeof(*worker->vm));
+    peri_list_init(&worker->visits);
     pthread_cond_init(&worker->ready, NULL);
     int rc = uv_loop_init(&worker->uv);
     if (rc != 0)
@@ -793,11 +871,17 @@ int peri_workers_open(struct peri_workers **opened, const struct peri_config *co
     pthread_cond_init(&workers->news, NULL);
     peri_list_init(&workers->queue);
     peri_list_init(&workers->urgent);
+    if (first->life.generation != NULL)
+        workers->generation = first->life.generation->number;
     int rc = 0;
     for (unsigned i = 0; i < workers->count && rc == 0; i++)
         rc = start(workers, i);
     if (rc != 0)
         peri_buf_addf(error, "cannot start a worker thread: %s", uv_strerror(rc));
+
+    pthread_mutex_lock(&threads.lock);
+    peri_list_append(&threads.workers, &workers->link);
+    pthread_mutex_unlock(&threads.lock);
 
     pthread_mutex_lock(&workers->lock);
     while (workers->loaded < workers->started)

@@ -26,6 +26,7 @@
 
 #include <stdatomic.h>
 
+struct peri_question;
 struct peri_vm;
 struct peri_worker;
 struct peri_workers;
@@ -109,6 +110,16 @@ struct peri_trip *peri_worker_trip(struct peri_worker *worker);
 
 /* Whether anybody still waits for the trip that this worker runs. */
 bool peri_worker_is_awaited(const struct peri_worker *worker);
+
+/* From any thread: the operator asks every worker of this process that runs a trip what it does
+ * (inspect.h); `visit` makes what each of them is asked with. */
+void peri_workers_visit(struct peri_question *question,
+                        struct peri_list *(*visit)(struct peri_question *question,
+                                                   uint64_t generation, unsigned worker));
+
+/* Where the trip is that an op waits for. Returns false when the op waits for something else;
+ * *worker is -1 while no worker has it. */
+bool peri_trip_place(const struct peri_op *op, uint64_t *generation, int *worker);
 
 /* What the HTTP side keeps in a worker (hop.h). */
 struct peri_hop_site *peri_worker_site(struct peri_worker *worker);

@@ -13,8 +13,8 @@ local M = {}
 -- In the order of the help. Those that the host runs are described here, the others where they are done.
 -- stylua: ignore
 local ORDER = {
-  "new", "dev", "run", "test", "check", "routes", "openapi", "repl", "types", "completion", "man", "help",
-  "version",
+  "new", "dev", "run", "ps", "top", "stack", "cancel", "test", "check", "routes", "openapi", "repl", "types",
+  "completion", "man", "help", "version",
 }
 
 local OF_HOST = {

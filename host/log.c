@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@ static struct {
     enum peri_log_format format;
     bool running;
     bool closing;
+    bool one; /* both streams are the same pipe or file: the lines go there in their order */
     struct peri_buf waiting[2];
     uint64_t dropped;
     struct peri_buf *diverted; /* takes the error stream's lines; NULL: they are written */
@@ -111,6 +114,16 @@ static void add_dropped(struct peri_buf *lines, uint64_t dropped)
     add_message(lines, "warning", text, (size_t) len);
 }
 
+/* How much to write at a time: whole lines, as far as they fit into a piece, because others may
+ * write to the same pipe. */
+static size_t piece(const char *bytes, size_t len)
+{
+    if (len <= PIECE)
+        return len;
+    const char *end = memrchr(bytes, '\n', PIECE);
+    return end != NULL ? (size_t) (end - bytes) + 1 : PIECE;
+}
+
 /* What the writer has taken out of the queue of one stream. */
 struct taken {
     struct peri_buf bytes;
@@ -132,9 +145,8 @@ static bool write_some(struct taken taken[2], int ms)
     for (int i = 0; i < 2; i++) {
         if (ready[i].fd < 0 || ready[i].revents == 0)
             continue;
-        size_t left = taken[i].bytes.len - taken[i].at;
-        ssize_t written =
-            write(ready[i].fd, taken[i].bytes.data + taken[i].at, left < PIECE ? left : PIECE);
+        const char *bytes = taken[i].bytes.data + taken[i].at;
+        ssize_t written = write(ready[i].fd, bytes, piece(bytes, taken[i].bytes.len - taken[i].at));
         if (written > 0)
             taken[i].at += (size_t) written;
         else if (written < 0 && errno != EINTR && errno != EAGAIN)
@@ -151,8 +163,9 @@ static bool write_some(struct taken taken[2], int ms)
  * there is anything to write. */
 static bool take_over(struct taken taken[2])
 {
-    if (log.dropped > 0 && taken[PERI_LOG_ERROR].bytes.len == 0) {
-        add_dropped(&log.waiting[PERI_LOG_ERROR], log.dropped);
+    enum peri_log_stream errors = log.one ? PERI_LOG_ACCESS : PERI_LOG_ERROR;
+    if (log.dropped > 0 && taken[errors].bytes.len == 0) {
+        add_dropped(&log.waiting[errors], log.dropped);
         log.dropped = 0;
     }
     for (int i = 0; i < 2; i++) {
@@ -195,9 +208,17 @@ void peri_log_set_format(enum peri_log_format format)
     log.format = format;
 }
 
+static bool is_one_stream(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 int peri_log_open(enum peri_log_format format)
 {
     peri_log_set_format(format);
+    log.one = is_one_stream();
     log.closing = false;
     int rc = pthread_create(&log.writer, NULL, writer_main, NULL);
     log.running = rc == 0;
@@ -246,6 +267,8 @@ void peri_log_write(enum peri_log_stream stream, const char *line, size_t len)
         write_all(descriptor(stream), line, len, DRAIN_MS);
         return;
     }
+    if (log.one)
+        stream = PERI_LOG_ACCESS;
     pthread_mutex_lock(&log.mutex);
     bool idle = log.waiting[0].len == 0 && log.waiting[1].len == 0;
     if (log.waiting[stream].len + len > QUEUE_LIMIT)

@@ -108,6 +108,34 @@ static void lines_go_to_their_stream_in_order(void **state)
     assert_string_equal(err.text.data, "two\nperigee: four 4\nperigee: five\n");
 }
 
+/* As with `2>&1`: more than one piece of it, so that a line could be cut where the streams meet. */
+static void one_pipe_for_both_has_whole_lines_in_their_order(void **state)
+{
+    (void) state;
+    struct peri_buf expected = {0};
+    capture_begin(&out);
+    int saved = dup(STDERR_FILENO);
+    dup2(STDOUT_FILENO, STDERR_FILENO);
+    assert_int_equal(peri_log_open(PERI_LOG_TEXT), 0);
+    for (int i = 0; i < 1000; i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "line %d of a stream\n", i);
+        peri_buf_add_str(&expected, line);
+        log_line(i % 3 == 0 ? PERI_LOG_ERROR : PERI_LOG_ACCESS, line);
+    }
+    pthread_t reader;
+    pthread_create(&reader, NULL, read_to_the_end, &out);
+    peri_log_close();
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    capture_end(&out);
+    pthread_join(reader, NULL);
+    peri_buf_add_byte(&out.text, '\0');
+    peri_buf_add_byte(&expected, '\0');
+    assert_string_equal(out.text.data, expected.data);
+    peri_buf_deinit(&expected);
+}
+
 static void the_format_is_that_of_the_last_opening(void **state)
 {
     (void) state;
@@ -295,6 +323,7 @@ int main(void)
 #define test(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
         test(lines_go_to_their_stream_in_order),
+        test(one_pipe_for_both_has_whole_lines_in_their_order),
         test(the_format_is_that_of_the_last_opening),
         test(without_a_writer_lines_are_written_at_once),
         test(control_characters_are_escaped),

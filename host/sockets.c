@@ -49,11 +49,32 @@ static void name_it(struct peri_socket *item)
     }
 }
 
+void peri_socket_own(struct peri_socket *item, const char *path)
+{
+    struct stat info = {0};
+    lstat(path, &info);
+    item->owned_path = strdup(path);
+    item->owned_device = info.st_dev;
+    item->owned_inode = info.st_ino;
+}
+
+/* Unless another program has put its own there meanwhile. */
+static void disown(struct peri_socket *item)
+{
+    struct stat info;
+    if (item->owned_path != NULL && lstat(item->owned_path, &info) == 0 &&
+        info.st_dev == item->owned_device && info.st_ino == item->owned_inode)
+        unlink(item->owned_path);
+    free(item->owned_path);
+    item->owned_path = NULL;
+}
+
 static void add(struct peri_sockets *sockets, int fd, const char *owned_path)
 {
     struct peri_socket *item = &sockets->list[sockets->count++];
     *item = (struct peri_socket){.fd = fd};
-    item->owned_path = owned_path != NULL ? strdup(owned_path) : NULL;
+    if (owned_path != NULL)
+        peri_socket_own(item, owned_path);
     name_it(item);
 }
 
@@ -205,14 +226,19 @@ int peri_sockets_open(struct peri_sockets *sockets, const struct peri_config *co
     return rc;
 }
 
-void peri_sockets_close(struct peri_sockets *sockets)
+void peri_sockets_stop(struct peri_sockets *sockets)
 {
     for (unsigned i = 0; i < sockets->count; i++) {
-        struct peri_socket *item = &sockets->list[i];
-        if (item->owned_path != NULL)
-            unlink(item->owned_path);
-        free(item->owned_path);
-        close(item->fd);
+        if (sockets->list[i].fd >= 0)
+            close(sockets->list[i].fd);
+        sockets->list[i].fd = -1;
     }
+}
+
+void peri_sockets_close(struct peri_sockets *sockets)
+{
+    for (unsigned i = 0; i < sockets->count; i++)
+        disown(&sockets->list[i]);
+    peri_sockets_stop(sockets);
     sockets->count = 0;
 }

@@ -6,12 +6,16 @@
 
 #include "config.h"
 
+#include <sys/types.h>
+
 #define PERI_MAX_SOCKETS 16
 
 struct peri_socket {
-    int fd;
+    int fd;           /* -1: stopped */
     char name[160];   /* how people reach it: "http://127.0.0.1:8000", "unix:/run/app.sock" */
     char *owned_path; /* of a Unix socket that was bound here; else NULL */
+    dev_t owned_device;
+    ino_t owned_inode;
 };
 
 struct peri_sockets {
@@ -27,8 +31,14 @@ int peri_sockets_open(struct peri_sockets *sockets, const struct peri_config *co
 /* Adds a descriptor that listens already; the name is made from its address. Returns 0 or UV_E*. */
 int peri_sockets_adopt(struct peri_sockets *sockets, int fd, char *error, size_t error_size);
 
-/* Closes the descriptors, so that clients are refused once no other process has them. Paths of Unix
- * sockets that were bound here are removed. */
+/* Notes that a Unix socket's path is ours to remove at the end. */
+void peri_socket_own(struct peri_socket *item, const char *path);
+
+/* Closes the descriptors, so that clients are refused once no other process has them. Paths stay:
+ * a server that drains is still found by them. */
+void peri_sockets_stop(struct peri_sockets *sockets);
+
+/* Likewise, and removes the paths of Unix sockets that were bound here. */
 void peri_sockets_close(struct peri_sockets *sockets);
 
 #endif

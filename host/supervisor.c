@@ -24,6 +24,7 @@
 #define HEALTHY_MS 10000                /* a server that lived so long has not failed to start */
 #define MAX_DELAY_MS 30000              /* between two tries */
 #define KILL_BEYOND_MS 5000             /* a server ends within its grace and 2.5 s */
+#define OVERSLEPT_MS 1000               /* beyond its time: we were stopped, or the machine was */
 #define RESUME_ENV "PERIGEE_SUPERVISOR" /* "SOCKET,SOCKET,...;STAGE PID CONTROL GRACE;..." */
 
 enum stage {
@@ -43,6 +44,7 @@ struct process {
     uint64_t kill_at; /* while leaving */
     bool stalled;     /* killed by us */
     bool upgrade;     /* a newer binary than ours */
+    bool hangup;      /* SIGHUP came while it started */
     char last[512];   /* what it served when it crashed */
 };
 
@@ -282,7 +284,7 @@ int peri_supervisor_resume(struct peri_sockets *sockets, const struct peri_confi
             return rc;
         struct peri_socket *item = &sockets->list[sockets->count - 1];
         if (strncmp(item->name, "unix:", 5) == 0 && is_own_path(config, item->name + 5))
-            item->owned_path = strdup(item->name + 5);
+            peri_socket_own(item, item->name + 5);
         text = at + 1;
     } while (*at == ',');
     return 1;
@@ -320,6 +322,9 @@ static void on_ready(struct supervisor *supervisor, struct process *process, con
     process->stage = STAGE_SERVING;
     supervisor->ever_ready = true;
     notify("READY=1");
+    if (process->hangup) /* it may have read the files before they were changed */
+        kill(process->pid, SIGHUP);
+    process->hangup = false;
     if (old != NULL)
         ask_to_leave(old);
     if (process->upgrade) {
@@ -356,7 +361,10 @@ static void hear(struct supervisor *supervisor, struct process *process)
 static void log_end(const struct process *process, int status)
 {
     const char *request = process->last[0] != '\0' ? process->last : NULL;
-    if (process->stalled)
+    if (process->stalled && process->ticked == 0)
+        peri_log_error("the server process %d did not start in %llu s: it was killed",
+                       (int) process->pid, (unsigned long long) (now_ms() - process->since) / 1000);
+    else if (process->stalled)
         peri_log_error("the server process %d did not tick for %d s (stuck in C, or stopped): it "
                        "was killed",
                        (int) process->pid, STALL_MS / 1000);
@@ -390,9 +398,9 @@ static void on_end(struct supervisor *supervisor, struct process *process, int s
         log_end(&ended, status);
         peri_log_error("upgrade: the new binary did not start; the old one serves on");
     } else if (!supervisor->ever_ready) {
-        if (WIFSIGNALED(status))
+        if (WIFSIGNALED(status)) /* otherwise it has said why it cannot start */
             log_end(&ended, status);
-        supervisor->stopping = true; /* it has said why it cannot start */
+        supervisor->stopping = true;
         supervisor->exit_code = exit_code_of(status);
     } else {
         log_end(&ended, status);
@@ -425,26 +433,39 @@ static void stop(struct supervisor *supervisor)
         notify("STOPPING=1");
     supervisor->stopping = true;
     supervisor->restart_at = 0;
-    peri_sockets_close(supervisor->sockets); /* who connects from now on is refused */
+    /* Who connects once the server closes them, too, is refused. */
+    peri_sockets_stop(supervisor->sockets);
     for (int i = 0; i < MAX_PROCESSES; i++) {
         if (supervisor->processes[i].stage != STAGE_NONE)
             ask_to_leave(&supervisor->processes[i]);
     }
 }
 
-static void on_signal(struct supervisor *supervisor, int number)
+/* The server loads the app anew; so does one that is starting, as soon as it can. One that is to be
+ * started need not wait any longer: what kept it from starting may be mended. */
+static void hang_up(struct supervisor *supervisor)
 {
     struct process *serving = find(supervisor, STAGE_SERVING);
+    struct process *starting = find(supervisor, STAGE_STARTING);
+    if (starting != NULL)
+        starting->hangup = true;
+    if (serving != NULL) {
+        notify_reloading();
+        kill(serving->pid, SIGHUP);
+    } else if (supervisor->restart_at != 0) {
+        supervisor->restart_at = now_ms();
+    }
+}
+
+static void on_signal(struct supervisor *supervisor, int number)
+{
     switch (number) {
     case SIGTERM:
     case SIGINT:
         stop(supervisor);
         break;
     case SIGHUP:
-        if (serving != NULL) {
-            notify_reloading();
-            kill(serving->pid, SIGHUP);
-        }
+        hang_up(supervisor);
         break;
     case SIGUSR2:
         upgrade(supervisor);
@@ -484,6 +505,23 @@ static void earlier(uint64_t *next, uint64_t due)
         *next = due;
 }
 
+/* When the supervisor loses patience with a process; 0: never. */
+static uint64_t end_of_patience(const struct supervisor *supervisor, const struct process *process)
+{
+    if (process->stalled)
+        return 0;
+    switch (process->stage) {
+    case STAGE_STARTING: /* it loads, then its hooks run, each within the limit */
+        return process->since + 2 * supervisor->config->load_timeout_ms + KILL_BEYOND_MS;
+    case STAGE_SERVING:
+        return process->ticked + STALL_MS;
+    case STAGE_LEAVING:
+        return process->kill_at;
+    default:
+        return 0;
+    }
+}
+
 /* Does what is due. Returns how long nothing is, in milliseconds; -1 for ever. */
 static int do_what_is_due(struct supervisor *supervisor)
 {
@@ -495,22 +533,17 @@ static int do_what_is_due(struct supervisor *supervisor)
 
     for (int i = 0; i < MAX_PROCESSES; i++) {
         struct process *process = &supervisor->processes[i];
-        uint64_t due = 0;
-        if (process->stage == STAGE_SERVING)
-            due = process->ticked + STALL_MS;
-        else if (process->stage == STAGE_LEAVING)
-            due = process->kill_at;
-        if (due != 0 && now >= due && !process->stalled) {
-            process->stalled = process->stage == STAGE_SERVING;
-            process->kill_at = 0;
-            kill(process->pid, SIGKILL);
-        } else if (!process->stalled) {
+        uint64_t due = end_of_patience(supervisor, process);
+        if (due == 0 || now < due) {
             earlier(&next, due);
+            continue;
         }
+        process->stalled = process->stage != STAGE_LEAVING;
+        process->kill_at = 0;
+        kill(process->pid, SIGKILL);
     }
 
-    struct process *serving = find(supervisor, STAGE_SERVING);
-    if (supervisor->watchdog_ms != 0 && serving != NULL) {
+    if (supervisor->watchdog_ms != 0 && supervisor->ever_ready) { /* also between two tries */
         if (now >= supervisor->watchdog_at) {
             notify("WATCHDOG=1");
             supervisor->watchdog_at = now + supervisor->watchdog_ms;
@@ -521,6 +554,20 @@ static int do_what_is_due(struct supervisor *supervisor)
         return -1;
     now = now_ms();
     return next > now ? (int) (next - now) : 0;
+}
+
+/* While we did not run (stopped, frozen with the machine) nobody's ticks were heard, and the
+ * servers may have been stopped, too: their time begins anew. */
+static void forgive(struct supervisor *supervisor)
+{
+    uint64_t now = now_ms();
+    for (int i = 0; i < MAX_PROCESSES; i++) {
+        struct process *process = &supervisor->processes[i];
+        if (process->stage == STAGE_STARTING)
+            process->since = now;
+        else if (process->stage == STAGE_SERVING)
+            process->ticked = now;
+    }
 }
 
 static void wait_for_events(struct supervisor *supervisor, int timeout_ms)
@@ -534,7 +581,11 @@ static void wait_for_events(struct supervisor *supervisor, int timeout_ms)
             .events = POLLIN,
         };
     }
-    if (poll(polled, MAX_PROCESSES + 1, timeout_ms) <= 0)
+    uint64_t from = now_ms();
+    int count = poll(polled, MAX_PROCESSES + 1, timeout_ms);
+    if (timeout_ms >= 0 && now_ms() - from > (uint64_t) timeout_ms + OVERSLEPT_MS)
+        forgive(supervisor);
+    if (count <= 0)
         return;
     for (int i = 0; i < MAX_PROCESSES; i++) {
         if (polled[i + 1].revents != 0)

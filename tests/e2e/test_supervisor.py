@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -115,6 +116,72 @@ def test_a_server_that_does_not_tick_is_replaced(kitchen):
     os.kill(server.pid, signal.SIGSTOP)
     assert server.json("/") == "here"
     server.wait_for_log("did not tick for 4 s")
+
+
+def test_a_server_that_was_frozen_with_its_supervisor_serves_on(kitchen):
+    server = kitchen()
+    both = [server.process.pid, server.pid]
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(5.5)
+    os.kill(server.process.pid, signal.SIGCONT)
+    time.sleep(0.5) # enough for it to look at the ticks that did not come
+    os.kill(server.pid, signal.SIGCONT)
+    assert server.json("/") == "here"
+    assert children_of(server.process.pid) == both[1:]
+
+
+STARTING = """
+local perigee = require("perigee")
+local app = perigee.app()
+app:on_start(function()
+  while io.open("{wait}") do
+    io.open("{wait}s", "w"):close()
+    perigee.sleep(5)
+  end
+end)
+app:get("/", function()
+  return "{version}"
+end)
+return app
+"""
+
+
+@pytest.fixture
+def starting(serve, write_app, tmp_path):
+    """A server, a file that keeps its successors from starting, and a way to write the app."""
+    wait = tmp_path / "wait"
+    app = write_app(STARTING.format(wait=wait, version="one"))
+
+    def write(version):
+        (pathlib.Path(app) / "app.lua").write_text(STARTING.format(wait=wait, version=version))
+
+    return (lambda *flags: serve(app, *flags)), wait, write
+
+
+def test_a_successor_that_does_not_start_is_replaced(starting):
+    run, wait, _ = starting
+    server = run("--load-timeout-ms", 500)
+    wait.touch()
+    os.kill(server.pid, signal.SIGKILL)
+    second = successor(server, server.pid)
+    os.kill(second, signal.SIGSTOP)
+    wait.unlink()
+    server.wait_for_log(rf"server process {second} did not start in \d s: it was killed")
+    assert server.json("/") == "one"
+
+
+def test_a_reload_that_is_asked_for_during_a_start_is_not_lost(starting):
+    run, wait, write = starting
+    server = run()
+    wait.touch()
+    os.kill(server.pid, signal.SIGKILL)
+    eventually(wait.with_name("waits").exists, "a version that has loaded")
+    write("two")
+    server.signal(signal.SIGHUP)
+    wait.unlink()
+    server.wait_for_log("reloaded in")
+    assert server.json("/") == "two"
 
 
 def test_no_connection_is_refused_while_servers_are_killed(kitchen):
@@ -284,6 +351,26 @@ def test_a_unix_socket_serves_and_goes_with_the_server(kitchen, tmp_path):
     assert not path.exists()
 
 
+def test_a_unix_socket_is_found_while_the_server_drains(kitchen, tmp_path):
+    path = tmp_path / "perigee.sock"
+    server = kitchen("--uds", path, "--health", "on", "--drain-ms", 3000)
+    server.signal(signal.SIGTERM)
+    eventually(lambda: server.get("/readyz").status == 503, "the drain")
+    assert ask_unix(path).endswith(b'"here"')
+    server.wait()
+    assert not path.exists()
+
+
+def test_the_path_of_another_program_stays(kitchen, tmp_path):
+    path = tmp_path / "perigee.sock"
+    server = kitchen("--uds", path)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        server.stop()
+        assert path.exists()
+
+
 def test_a_socket_left_behind_is_replaced_and_a_used_one_is_not(kitchen, tmp_path):
     path = tmp_path / "perigee.sock"
     with socket.socket(socket.AF_UNIX) as left:
@@ -358,6 +445,28 @@ def test_a_service_manager_passes_sockets_and_is_told(write_app, tmp_path):
             said = b""
             while said != b"STOPPING=1":
                 said = manager.recv(100)
+
+
+def test_a_service_manager_is_told_that_a_supervisor_waits(write_app, tmp_path):
+    notes = tmp_path / "notify"
+
+    def heard_before_ready():
+        said = []
+        while not said or said[-1] != b"READY=1":
+            said.append(manager.recv(100))
+        return said
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notes))
+        manager.settimeout(PATIENCE)
+        with passed_socket(
+            f"LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run {write_app(APP)}",
+            NOTIFY_SOCKET=str(notes), WATCHDOG_USEC="500000",
+        ) as (process, _):
+            for _ in range(2): # the second death is followed by a wait of a second
+                heard_before_ready()
+                os.kill(children_of(process.pid)[-1], signal.SIGKILL)
+            assert heard_before_ready().count(b"WATCHDOG=1") >= 2
 
 
 def test_a_descriptor_that_is_no_socket_is_said(write_app):

@@ -189,6 +189,14 @@ static bool next_entry(struct entries *entries, const struct peri_json_node **ke
     return true;
 }
 
+static bool fail_collision(const struct peri_site *site)
+{
+    static const char text[] = "too many keys collide";
+    struct peri_context context = {
+        .key = "error", .kind = PERI_CONTEXT_ERROR, .text = {text, sizeof(text) - 1}};
+    return peri_fail(site->run, site->loc, site->node, PERI_ERROR_VALUE_ERROR, &context, 1);
+}
+
 bool peri_validate_map(const struct peri_site *site)
 {
     const struct peri_type *type = site->type;
@@ -218,6 +226,8 @@ bool peri_validate_map(const struct peri_site *site)
     }
     if (sound && type->map.has_min && good < type->map.min)
         sound = fail_count(site, PERI_ERROR_TOO_SHORT, "Dictionary", type->map.min, good);
+    if (sound && peri_keys_collide(result, start))
+        sound = fail_collision(site);
     if (!sound)
         result->count = start;
     return sound;

@@ -10,8 +10,6 @@
 #include <lauxlib.h>
 #include <math.h>
 
-enum { MAX_DEPTH = 200 };
-
 struct encoder {
     lua_State *L;
     struct peri_buf *out;
@@ -886,7 +884,7 @@ static bool encode(struct encoder *e, int index, const struct peri_type *type, s
     }
     if (type->serializer != NULL)
         return encode_serialized(e, index, type, filter, loc);
-    if (e->depth >= MAX_DEPTH)
+    if (e->depth >= PERI_MAX_DEPTH) /* what could come in can go out */
         return fail_with(e, loc, e->lua_values, PERI_ERROR_RECURSION_LOOP);
     luaL_checkstack(e->L, 12, NULL);
     e->depth++;

@@ -2,6 +2,7 @@
 #include "hash.h"
 #include "schema_string.h"
 
+#include <limits.h>
 #include <math.h>
 
 /* Values compare by number across integers, floats and booleans. */
@@ -203,4 +204,59 @@ bool peri_value_hashable(const struct peri_type *type, const struct peri_value *
     default:
         return true;
     }
+}
+
+/* --- numbers as keys of Lua's tables -------------------------------------------------------------
+ */
+
+enum {
+    FEW_KEYS = 4096,     /* cost little, however they fall */
+    MAX_STEPS = 1 << 24, /* past keys on the same place: some 50 ms */
+};
+
+/* Where Lua keeps a float that is no integer: by its first 31 bits. */
+static uint64_t place_of_float(double number)
+{
+    int exponent = 0;
+    double first = frexp(number, &exponent) * 2147483648.0;
+    if (!isfinite(first))
+        return 0;
+    unsigned place = (unsigned) exponent + (unsigned) (int64_t) first;
+    return place <= INT_MAX ? place : ~place;
+}
+
+static bool place_of(const struct peri_value *key, uint64_t *place)
+{
+    while (key->kind == PERI_VALUE_CHECK)
+        key++;
+    if (key->kind == PERI_VALUE_INTEGER)
+        *place = (uint64_t) key->integer;
+    else if (key->kind != PERI_VALUE_NUMBER)
+        return false;
+    else if (fabs(key->number) < 0x1p63 && key->number == floor(key->number))
+        *place = (uint64_t) (int64_t) key->number;
+    else
+        *place = place_of_float(key->number);
+    return true;
+}
+
+bool peri_keys_collide(struct peri_result *result, uint32_t map)
+{
+    uint32_t count = result->values[map].count;
+    if (count < FEW_KEYS)
+        return false;
+    uint32_t size = FEW_KEYS;
+    while (size < count)
+        size *= 2;
+    uint32_t *places = peri_arena_take(&result->arena, size * sizeof(*places));
+    memset(places, 0, size * sizeof(*places));
+    uint64_t steps = 0;
+    uint32_t at = map + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t place = 0;
+        if (place_of(&result->values[at], &place))
+            steps += places[place % (size - 1)]++;
+        at = peri_value_end(result, peri_value_end(result, at));
+    }
+    return steps > MAX_STEPS;
 }

@@ -579,6 +579,11 @@ bool peri_value_hashable(const struct peri_type *type, const struct peri_value *
 /* Index behind the value at `at`, with all that belongs to it. */
 uint32_t peri_value_end(const struct peri_result *result, uint32_t at);
 
+/* Whether the keys of a map are numbers of which so many fall on one place of a Lua table that
+ * making it would take seconds. Lua hashes strings with a seed, but finds numbers by their
+ * remainder: a client can choose them. */
+bool peri_keys_collide(struct peri_result *result, uint32_t map);
+
 /* The last value of this key in an object; NULL when there is none. */
 const struct peri_json_node *peri_node_find(const struct peri_json_node *object,
                                             struct peri_text key);

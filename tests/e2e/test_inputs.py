@@ -181,3 +181,57 @@ def test_a_body_awaited_by_another_request_ends_when_it_is_refused(serve, write_
             assert owner.answer().status == 413
             assert other.answer().status == 500
     assert server.get("/seen").status == 200
+
+
+HOSTILE = """
+local perigee = require("perigee")
+local t = perigee.types
+local app = perigee.app({})
+
+local Node
+Node = t.model("Node", { next = t.ref(function() return Node end, { optional = true }) })
+
+app:post("/node", { body = Node, response = Node }, function(req)
+  return req.body
+end)
+
+local function count(req)
+  local n = 0
+  for _ in pairs(req.body) do
+    n = n + 1
+  end
+  return n
+end
+
+app:post("/integers", { body = t.map(t.integer, t.any) }, count)
+app:post("/numbers", { body = t.map(t.number, t.any) }, count)
+return app
+"""
+
+
+def test_a_value_as_deep_as_a_body_may_be_can_be_answered(serve, write_app):
+    # 512 levels are allowed, and each is two types here: a reference and its model.
+    text = '{"next":' * 511 + "{}" + "}" * 511
+    with serve(write_app(HOSTILE)).client() as client:
+        response = client.post(
+            "/node", content=text, headers={"content-type": "application/json"}
+        )
+    assert response.status_code == 200
+    assert response.text == text.replace("{}", '{"next":null}')
+
+
+def test_keys_that_collide_in_a_table_of_lua_are_refused(serve, write_app):
+    # Lua finds the integers by their remainder, the others by the first bits of their mantissa: each
+    # of these maps would cost billions of steps and hold the loop until it is killed.
+    remainder = {str(i * 65535): 1 for i in range(60000)}
+    mantissa = {repr(1.5 + i / 2**48): 1 for i in range(40000)}
+    expected = {"type": "value_error", "loc": ["body"], "msg": "Value error, too many keys collide"}
+    with serve(write_app(HOSTILE)).client() as client:
+        for path, keys in (("/integers", remainder), ("/numbers", mantissa)):
+            response = client.post(path, json=keys)
+            assert response.status_code == 422
+            (error,) = response.json()["detail"]
+            assert {key: error[key] for key in expected} == expected
+        for step in (1, 255, 1000, 65536):
+            assert client.post("/integers", json={i * step: 1 for i in range(40000)}).text == "40000"
+        assert client.post("/numbers", json={i + 0.5: 1 for i in range(40000)}).text == "40000"

@@ -77,7 +77,8 @@ function Lifespans:start()
     local co = coroutine.create(lifespan.run)
     local ok, marker, state = coroutine.resume(co, lifespan.owner, serve)
     if not ok or marker ~= SERVING then
-      local message = not ok and marker or lifespan.source .. ": app:lifespan: the function ended without serve()"
+      local message = not ok and marker
+        or lifespan.source .. ": app:lifespan: the function ended without serve()"
       if not ok and type(marker) == "string" then
         message = debug.traceback(co, marker)
       end

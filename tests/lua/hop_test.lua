@@ -48,7 +48,10 @@ test("what a singleton gives is in every VM: it keeps nothing on the loop", func
 end)
 
 test("plain dependencies run first, threaded ones share a hop with the handler", function(t)
-  t:eq(way_of(plan_of("a", there(), "b", plain, "c", there()), there()), "loop 2 | worker 1 3 final")
+  t:eq(
+    way_of(plan_of("a", there(), "b", plain, "c", there()), there()),
+    "loop 2 | worker 1 3 final"
+  )
 end)
 
 test("a plain handler comes behind one hop for all threaded dependencies", function(t)

@@ -34,7 +34,8 @@ local app = perigee.app({ title = "FastAPI" })
 
 local function authenticate_user(username, password)
   local user = fake_users_db[username]
-  local known = perigee.crypto.verify_password(password, user and user.hashed_password or DUMMY_HASH)
+  local known =
+    perigee.crypto.verify_password(password, user and user.hashed_password or DUMMY_HASH)
   return user and known and user
 end
 

@@ -21,31 +21,34 @@ local function settle()
   end
 end
 
-leaves_nothing("a channel hands values on in order, and its senders wait while it is full", function(t)
-  local trace = {}
-  task.group(function(g)
-    local channel = task.channel(2)
-    g:spawn(function()
-      for i = 1, 5 do
-        channel:send(i)
-        trace[#trace + 1] = "s" .. i
+leaves_nothing(
+  "a channel hands values on in order, and its senders wait while it is full",
+  function(t)
+    local trace = {}
+    task.group(function(g)
+      local channel = task.channel(2)
+      g:spawn(function()
+        for i = 1, 5 do
+          channel:send(i)
+          trace[#trace + 1] = "s" .. i
+        end
+        channel:close()
+      end)
+      settle()
+      t:eq(trace, { "s1", "s2" })
+      t:eq(#channel, 2)
+      local sum = 0
+      for value in channel do
+        trace[#trace + 1] = "r" .. value
+        sum = sum + value
       end
-      channel:close()
+      t:eq(sum, 15)
+      t:eq(trace[3], "r1")
+      t:eq(channel:receive(), nil)
+      t:eq(tostring(channel), "perigee.Channel (0 of 2, closed)")
     end)
-    settle()
-    t:eq(trace, { "s1", "s2" })
-    t:eq(#channel, 2)
-    local sum = 0
-    for value in channel do
-      trace[#trace + 1] = "r" .. value
-      sum = sum + value
-    end
-    t:eq(sum, 15)
-    t:eq(trace[3], "r1")
-    t:eq(channel:receive(), nil)
-    t:eq(tostring(channel), "perigee.Channel (0 of 2, closed)")
-  end)
-end)
+  end
+)
 
 leaves_nothing("a channel of capacity 0 is a handshake", function(t)
   local trace = {}
@@ -133,11 +136,13 @@ leaves_nothing("channels work in coroutines of the app", function(t)
   local channel = task.channel()
   task.group(function(g)
     g:spawn(function()
-      for value in coroutine.wrap(function()
-        for i = 1, 3 do
-          coroutine.yield(i)
-        end
-      end) do
+      for value in
+        coroutine.wrap(function()
+          for i = 1, 3 do
+            coroutine.yield(i)
+          end
+        end)
+      do
         coroutine.wrap(function()
           channel:send(value)
         end)()
@@ -145,12 +150,14 @@ leaves_nothing("channels work in coroutines of the app", function(t)
       channel:close()
     end)
     local got = {}
-    for value in coroutine.wrap(function()
-      for value in channel do
-        collectgarbage()
-        coroutine.yield(value)
-      end
-    end) do
+    for value in
+      coroutine.wrap(function()
+        for value in channel do
+          collectgarbage()
+          coroutine.yield(value)
+        end
+      end)
+    do
       got[#got + 1] = value
     end
     t:eq(got, { 1, 2, 3 })

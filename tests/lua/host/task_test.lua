@@ -67,9 +67,12 @@ leaves_nothing("a task runs at once until its first wait, and join gives its res
     t:eq({ one:join() }, { "one" })
     t:eq(select("#", none:join()), 0)
     t:eq(none:status(), "returned")
-    t:eq(g:spawn(function()
-      return 7
-    end):join(), 7)
+    t:eq(
+      g:spawn(function()
+        return 7
+      end):join(),
+      7
+    )
   end)
 end)
 
@@ -111,32 +114,35 @@ leaves_nothing("a cancelled task raises where it waits; its group goes on", func
   end)
 end)
 
-leaves_nothing("the first error cancels the siblings and the body, and is raised as it is", function(t)
-  local boom = setmetatable({}, {
-    __tostring = function()
-      return "boom"
-    end,
-  })
-  local closed = {}
-  local err = fails(task.group, function(g)
-    for i = 1, 3 do
-      g:spawn(function()
-        local _ <close> = closing(function()
-          sleep(1) -- cleaning up may wait
-          closed[#closed + 1] = i
+leaves_nothing(
+  "the first error cancels the siblings and the body, and is raised as it is",
+  function(t)
+    local boom = setmetatable({}, {
+      __tostring = function()
+        return "boom"
+      end,
+    })
+    local closed = {}
+    local err = fails(task.group, function(g)
+      for i = 1, 3 do
+        g:spawn(function()
+          local _ <close> = closing(function()
+            sleep(1) -- cleaning up may wait
+            closed[#closed + 1] = i
+          end)
+          forever()
         end)
-        forever()
+      end
+      g:spawn(function()
+        sleep(1)
+        error(boom)
       end)
-    end
-    g:spawn(function()
-      sleep(1)
-      error(boom)
+      forever()
     end)
-    forever()
-  end)
-  t:eq(err == boom, true)
-  t:eq(#closed, 3)
-end)
+    t:eq(err == boom, true)
+    t:eq(#closed, 3)
+  end
+)
 
 leaves_nothing("an error of the body cancels the tasks", function(t)
   local ended
@@ -333,9 +339,12 @@ leaves_nothing("xpcall and coroutines end the cleaning up, too", function(t)
   task.group(function(g)
     local results = {}
     local child = g:spawn(function()
-      results[1] = select(2, xpcall(forever, function(err)
-        return err.code
-      end))
+      results[1] = select(
+        2,
+        xpcall(forever, function(err)
+          return err.code
+        end)
+      )
       results[2] = select(2, xpcall(forever, debug.traceback)).code
       results[3] = select(2, coroutine.resume(coroutine.create(forever))).code
       results[4] = select(2, pcall(coroutine.wrap(forever))).code
@@ -386,10 +395,12 @@ leaves_nothing("cleaning up may open groups and timeouts of its own", function(t
         end)
         trace[2] = select(2, task.move_on(1, forever)).code
         trace[3] = task.group(function(inner)
-          return inner:spawn(function()
-            sleep(1)
-            return "spawned"
-          end):join()
+          return inner
+            :spawn(function()
+              sleep(1)
+              return "spawned"
+            end)
+            :join()
         end)
         trace[4] = task.shield(function()
           sleep(1)
@@ -419,15 +430,18 @@ leaves_nothing("a task that was cancelled before it waited ends at its first wai
   t:eq(reached, { "another task of its group failed", "another task of its group failed" })
 end)
 
-leaves_nothing("an error object of a cancellation means nothing where nobody was cancelled", function(t)
-  local err = fails(task.group, function(g)
-    local child = g:spawn(forever)
-    child:cancel()
-    local _, why = child:join()
-    error(why)
-  end)
-  t:eq(err.code, "ECANCELED")
-end)
+leaves_nothing(
+  "an error object of a cancellation means nothing where nobody was cancelled",
+  function(t)
+    local err = fails(task.group, function(g)
+      local child = g:spawn(forever)
+      child:cancel()
+      local _, why = child:join()
+      error(why)
+    end)
+    t:eq(err.code, "ECANCELED")
+  end
+)
 
 -- --- timeouts and shields -------------------------------------------------------------------------
 
@@ -563,9 +577,12 @@ leaves_nothing("a shield does not hold for ever", function(t)
 end)
 
 leaves_nothing("a shield that was not needed leaves nothing behind", function(t)
-  t:eq(task.shield(function()
-    return 1
-  end), 1)
+  t:eq(
+    task.shield(function()
+      return 1
+    end),
+    1
+  )
   t:eq(fails(task.shield, error, "x", 0), "x")
 end)
 
@@ -584,9 +601,16 @@ leaves_nothing("all gives one result of each, in order or by name", function(t)
   t:eq(select("#", task.all({ after(0), after(0) })), 2)
   t:eq(task.all({ user = after(1, "u"), orders = after(0, 3) }), { user = "u", orders = 3 })
   t:eq(select("#", task.all({})), 0)
-  t:eq(fails(task.all, { forever, after(0), function()
-    error("x", 0)
-  end }), "x")
+  t:eq(
+    fails(task.all, {
+      forever,
+      after(0),
+      function()
+        error("x", 0)
+      end,
+    }),
+    "x"
+  )
 end)
 
 leaves_nothing("a race has one winner, and the others end", function(t)
@@ -612,10 +636,16 @@ leaves_nothing("a race has one winner, and the others end", function(t)
     }),
     "at once"
   )
-  t:eq(fails(task.race, { loser, function()
-    sleep(0)
-    error("x", 0)
-  end }), "x")
+  t:eq(
+    fails(task.race, {
+      loser,
+      function()
+        sleep(0)
+        error("x", 0)
+      end,
+    }),
+    "x"
+  )
 end)
 
 -- --- values of tasks -------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 -- What a hop to a worker costs, and what work there costs the others. /work computes for about 20 ms.
 local perigee = require("perigee")
 
-local app = perigee.app({ title = "Threads", limits = { max_queued = 100000, queue_timeout_ms = 600000 } })
+local app =
+  perigee.app({ title = "Threads", limits = { max_queued = 100000, queue_timeout_ms = 600000 } })
 
 local function hello()
   return { message = "Hello World" }
@@ -31,8 +32,11 @@ end)
 app:get("/work", function()
   return work()
 end)
-app:get("/work-10", perigee.threaded(function()
-  return compute(10 * ROUNDS)
-end))
+app:get(
+  "/work-10",
+  perigee.threaded(function()
+    return compute(10 * ROUNDS)
+  end)
+)
 
 return app

@@ -60,7 +60,10 @@ app:post(
     query = { day = t.date({ optional = true }), tags = t.array(t.string, { default = {} }) },
     headers = { x_token = t.string({ optional = true }) },
     body = Item,
-    response = t.model("Out", { id = t.integer(), item = Item, day = t.any(), tags = t.array(t.string) }),
+    response = t.model(
+      "Out",
+      { id = t.integer(), item = Item, day = t.any(), tags = t.array(t.string) }
+    ),
     status = 201,
   },
   perigee.threaded(function(req)
@@ -82,7 +85,12 @@ app:post(
     for piece in req:chunks() do
       pieces = pieces + #piece
     end
-    return { pieces = pieces, agent = req.headers["User-Agent"], client = req.client.host, path = req.path }
+    return {
+      pieces = pieces,
+      agent = req.headers["User-Agent"],
+      client = req.client.host,
+      path = req.path,
+    }
   end)
 )
 
@@ -131,12 +139,9 @@ app:get(
   end)
 )
 
-app:get(
-  "/late-threaded",
-  function()
-    return pcall(perigee.threaded, side)
-  end
-)
+app:get("/late-threaded", function()
+  return pcall(perigee.threaded, side)
+end)
 
 -- Calls
 
@@ -221,7 +226,13 @@ for bits = 0, 7 do
       if req.query.fail then
         error(perigee.http_error(400, "asked for"))
       end
-      return { side = side(), dep = req.deps.dep, user = req.user, state = req.state.x, given = req.state.given }
+      return {
+        side = side(),
+        dep = req.deps.dep,
+        user = req.user,
+        state = req.state.x,
+        given = req.state.given,
+      }
     end)
   )
   local around = perigee.router({ prefix = "/around" })
@@ -236,7 +247,13 @@ for bits = 0, 7 do
     "/mix/" .. bits,
     { deps = { dep = dep } },
     maybe(bits & 4 > 0, function(req)
-      return { side = side(), dep = req.deps.dep, user = req.user, state = req.state.x, given = req.state.given }
+      return {
+        side = side(),
+        dep = req.deps.dep,
+        user = req.user,
+        state = req.state.x,
+        given = req.state.given,
+      }
     end)
   )
   app:include(around)
@@ -273,7 +290,13 @@ local File = { form = { title = t.string() }, files = { upload = t.file() } }
 local function measure(req)
   local upload = req.files.upload
   local bytes = upload:read()
-  return { side = side(), title = req.form.title, name = upload.name, size = #bytes, last = bytes:sub(-3) }
+  return {
+    side = side(),
+    title = req.form.title,
+    name = upload.name,
+    size = #bytes,
+    last = bytes:sub(-3),
+  }
 end
 app:post("/form", { form = File.form, files = File.files }, perigee.threaded(measure))
 app:post("/form-mixed", {
@@ -361,7 +384,8 @@ local function give(i)
 end
 
 for _, name in ipairs({ "plain", "threaded" }) do
-  local token = perigee.dependency({ open = perigee.threaded(take), close = perigee.threaded(give) })
+  local token =
+    perigee.dependency({ open = perigee.threaded(take), close = perigee.threaded(give) })
   app:get(
     "/pool/" .. name,
     { deps = { token = token } },

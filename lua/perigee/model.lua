@@ -101,6 +101,9 @@ local function derive(method, model, name, fields, given)
   node.name = name
   node.extra = node.extra or model.extra
   node.computed = node.computed or model.computed
+  if node.strict == nil then
+    node.strict = model.strict
+  end
   return node
 end
 

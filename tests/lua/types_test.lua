@@ -78,6 +78,22 @@ test("models are made from models", function(t)
   end)
 end)
 
+test("what comes from a strict model is strict, unless it says otherwise", function(t)
+  local Item = t_.model("Item", { price = t_.number, name = t_.string }, { strict = true })
+  local derived = {
+    Item,
+    Item:pick("Priced", { "price" }),
+    Item:omit("Unnamed", { "name" }),
+    Item:extend("More", { name = t_.string({ default = "" }) }),
+    Item:partial("Patch"),
+  }
+  for _, model in ipairs(derived) do
+    t:eq(model.strict, true, model.name)
+  end
+  t:eq(Item:partial("Lax", { strict = false }).strict, false)
+  t:eq(t_.model("Other", {}):partial("Any").strict, nil)
+end)
+
 test("cases of a tagged union keep their order", function(t)
   local Dog = t_.model("Dog", { kind = t_.literal("dog") })
   local Cat = t_.model("Cat", { kind = t_.literal("cat") })

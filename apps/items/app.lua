@@ -1,23 +1,34 @@
 -- Items: a small store in memory with every kind of input. README.md walks through it.
 local perigee = require("perigee")
+local crypto = require("perigee.crypto")
 local t = perigee.types
 
 local app = perigee.app({
   title = "Items",
   version = "1.0.0",
   description = "A store of items, kept in the memory of the process.",
+  contact = { name = "The Perigee authors" },
+  license = { name = "MIT", identifier = "MIT" },
+  servers = { { url = "/", description = "Where this document comes from" } },
+  openapi_tags = {
+    { name = "items", description = "The store: reading is free, writing needs a key." },
+    { name = "visitors", description = "What visitors leave behind." },
+  },
 })
+
+-- What the document can say without rounding.
+local MOST = 2 ^ 31 - 1
 
 local Item = t.model("Item", {
   name = t.string({ min_length = 1, max_length = 50, examples = { "Lamp" } }),
   price = t.number({ gt = 0, examples = { 35.4 } }),
   tax = t.number({ optional = true }),
   description = t.string({ optional = true, max_length = 300 }),
-  tags = t.set(t.string, { default = {} }),
-})
+  tags = t.array(t.string, { default = {}, unique = true }),
+}, { strict = true })
 
 local StoredItem = Item:extend("StoredItem", {
-  id = t.integer({ ge = 1 }),
+  id = t.integer({ ge = 1, le = MOST }),
 })
 
 local Problem = t.model("Problem", { detail = t.string })
@@ -30,29 +41,38 @@ local function find(id)
   return items[id] or error(perigee.http_error(404, "Item not found"))
 end
 
---- Writing needs a key: any but the empty one will do here.
-local api_key = perigee.dependency({
-  headers = { x_key = t.secret({ optional = true }) },
-}, function(req)
-  if not req.headers.x_key or req.headers.x_key == "" then
-    error(perigee.http_error(401, "A key is needed in X-Key"))
+-- Writing needs a key: the one in the environment, which is "secret" where there is none.
+local KEY = os.getenv("ITEMS_KEY") or "secret"
+
+local header = perigee.security.api_key({ header = "X-Key", description = "Who may write." })
+
+local may_write = perigee.dependency({ deps = { key = header } }, function(req)
+  if not crypto.equal(req.deps.key, KEY) then
+    error(perigee.http_error(401, "Wrong key", { ["WWW-Authenticate"] = "APIKey" }))
   end
-  return req.headers.x_key
 end)
 
-local item_id = t.integer({ ge = 1, description = "The number the store gave to the item." })
-local not_found = { [404] = { model = Problem, description = "There is no such item" } }
-local no_key = { model = Problem, description = "No key" }
-local not_writable = { [401] = no_key, [404] = not_found[404] }
+-- What needs no key says so: documents without a word on it leave generators guessing.
+local public = { security = perigee.json.array({}) }
+
+local item_id = t.integer({
+  ge = 1,
+  le = MOST,
+  description = "The number the store gave to the item.",
+})
+local not_found = { model = Problem, description = "There is no such item" }
+local no_key = { model = Problem, description = "No key, or a wrong one" }
+local unreadable = { model = Problem, description = "The body cannot be read" }
 
 local router = perigee.router({ prefix = "/items", tags = { "items" } })
 
 --- Lists items, a page at a time.
-router:get("/", {
+router:get("", {
   name = "list_items",
+  openapi = public,
   query = {
     tag = t.array(t.string, { default = {}, description = "Only items with all of these tags." }),
-    skip = t.integer({ default = 0, ge = 0 }),
+    skip = t.integer({ default = 0, ge = 0, le = MOST }),
     limit = t.integer({ default = 10, ge = 1, le = 100 }),
   },
   response = t.array(StoredItem),
@@ -77,13 +97,14 @@ router:get("/", {
   return page
 end)
 
-router:post("/", {
+--- Adds an item; `Location` says where it is.
+router:post("", {
   name = "create_item",
   body = Item,
   response = StoredItem,
   status = 201,
-  deps = { api_key },
-  responses = { [401] = no_key },
+  deps = { may_write },
+  responses = { [400] = unreadable, [401] = no_key },
 }, function(req)
   last_id = last_id + 1
   local item = req.body
@@ -93,11 +114,13 @@ router:post("/", {
   return item
 end)
 
+--- Reads one item.
 router:get("/{item_id}", {
   name = "read_item",
+  openapi = public,
   params = { item_id = item_id },
   response = StoredItem,
-  responses = not_found,
+  responses = { [404] = not_found },
 }, function(req)
   return find(req.params.item_id)
 end)
@@ -111,8 +134,8 @@ router:patch("/{item_id}", {
   params = { item_id = item_id },
   body = Item:partial("ItemUpdate"),
   response = StoredItem,
-  deps = { api_key },
-  responses = not_writable,
+  deps = { may_write },
+  responses = { [400] = unreadable, [401] = no_key, [404] = not_found },
 }, function(req)
   local item = find(req.params.item_id)
   for field in pairs(req.body:fields_set()) do
@@ -123,12 +146,13 @@ router:patch("/{item_id}", {
   return item
 end)
 
+--- Takes an item out of the store.
 router:delete("/{item_id}", {
   name = "delete_item",
   params = { item_id = item_id },
   status = 204,
-  deps = { api_key },
-  responses = not_writable,
+  deps = { may_write },
+  responses = { [401] = no_key, [404] = not_found },
 }, function(req)
   find(req.params.item_id)
   items[req.params.item_id] = nil
@@ -136,28 +160,45 @@ end)
 
 app:include(router)
 
---- Tells where a visitor comes from, by a cookie.
+local Visit = t.model("Visit", {
+  visits = t.integer({ description = "How often, this time included." }),
+  browser = t.string({ nullable = true }),
+})
+
+--- Counts the visits of a browser, by a cookie.
 app:get("/visit", {
   name = "visit",
-  cookies = { visits = t.integer({ default = 0, ge = 0 }) },
+  tags = { "visitors" },
+  openapi = public,
+  cookies = { visits = t.integer({ default = 0, ge = 0, lt = 1000000 }) },
   headers = { user_agent = t.string({ optional = true }) },
+  response = Visit,
 }, function(req)
   local visits = req.cookies.visits + 1
   req.response:cookie("visits", tostring(visits), { http_only = true })
   return { visits = visits, browser = req.headers.user_agent or perigee.json.null }
 end)
 
+local Note = t.model("Note", {
+  text = t.string,
+  picture = t.object({ name = t.string, size = t.integer }, { nullable = true }),
+})
+
 --- Takes a note from a form, with a picture if there is one.
 app:post("/notes", {
   name = "add_note",
+  tags = { "visitors" },
+  openapi = public,
   form = { text = t.string({ min_length = 1 }) },
-  files = { picture = t.file({ optional = true }) },
+  files = { picture = t.file({ default = perigee.json.null }) },
+  response = Note,
+  responses = { [400] = unreadable },
 }, function(req)
   local picture = req.files.picture
-  return {
-    text = req.form.text,
-    picture = picture and { name = picture.name, size = picture.size } or perigee.json.null,
-  }
+  if picture ~= perigee.json.null then
+    picture = { name = picture.name, size = picture.size }
+  end
+  return { text = req.form.text, picture = picture }
 end)
 
 return app

@@ -68,7 +68,9 @@ app:patch("/heroes/{hero_id}", {
 }, function(req)
   local hero = find(req.params.hero_id)
   for name in pairs(req.body:fields_set()) do
-    hero[name] = req.body[name]
+    if req.body[name] ~= nil or name == "age" then -- the others have no null in the table either
+      hero[name] = req.body[name]
+    end
   end
   return hero
 end)

@@ -242,7 +242,7 @@ struct peri_trip *peri_trip_take(struct peri_vm *vm)
     if (link != NULL) {
         home->spare_count--;
         trip = peri_container_of(link, struct peri_trip, link);
-        trip->urgent = trip->failed = false;
+        trip->urgent = trip->failed = trip->promised = false;
         trip->state = PERI_TRIP_DONE;
     } else {
         trip = allocate(sizeof(*trip));
@@ -371,25 +371,34 @@ static void on_late(struct peri_timer *timer)
     arrive(trip);
 }
 
-/* The caller goes on at once; the worker is told, if there is one. */
+/* Whether the origin has to take what the trip brings. Else the worker, if there is one, is told.
+ */
+static bool must_arrive(struct peri_workers *workers, struct peri_trip *trip)
+{
+    pthread_mutex_lock(&workers->lock);
+    bool promised = trip->promised;
+    if (!promised && trip->worker != NULL && trip->worker->trip == trip)
+        tell(trip->worker, "nobody waits for its result any more");
+    pthread_mutex_unlock(&workers->lock);
+    return promised;
+}
+
+/* The caller goes on at once; or, where it has to clean up, with a result that is all but here. */
 static void trip_cancel(struct peri_op *base)
 {
     struct peri_trip_op *op = peri_container_of(base, struct peri_trip_op, op);
     struct peri_trip *trip = op->trip;
     struct peri_workers *workers = trip->home->vm->workers;
+    bool taken = take_back(workers, trip);
+    if (!taken && must_arrive(workers, trip)) {
+        base->interrupted = false;
+        return;
+    }
     op->trip = NULL;
     trip->op = NULL;
     peri_timer_stop(op->timers, &op->late);
-    if (take_back(workers, trip)) {
+    if (taken)
         trip_unref(trip); /* what would have been the worker's */
-    } else {
-        pthread_mutex_lock(&workers->lock);
-        struct peri_worker *worker = trip->worker;
-        if (worker != NULL && worker->trip == trip) {
-            tell(worker, "nobody waits for its result any more");
-        }
-        pthread_mutex_unlock(&workers->lock);
-    }
     peri_op_done(base);
     trip_unref(trip);
 }
@@ -458,9 +467,14 @@ struct peri_trip *peri_worker_trip(struct peri_worker *worker)
     return worker->trip;
 }
 
-bool peri_worker_is_awaited(const struct peri_worker *worker)
+bool peri_worker_promise(struct peri_worker *worker)
 {
-    return !atomic_load(&worker->hurry);
+    pthread_mutex_lock(&worker->all->lock);
+    bool awaited = worker->trip != NULL && worker->cancelled == NULL;
+    if (awaited)
+        worker->trip->promised = true;
+    pthread_mutex_unlock(&worker->all->lock);
+    return awaited;
 }
 
 struct peri_hop_site *peri_worker_site(struct peri_worker *worker)

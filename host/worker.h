@@ -54,8 +54,9 @@ struct peri_trip {
     struct peri_trip_op *op;    /* origin's thread; NULL once nobody waits */
     struct peri_worker *worker; /* under the lock: who runs it */
     enum peri_trip_state state;
-    bool leaving; /* origin's thread: about to be given */
-    bool queued;  /* under the lock */
+    bool leaving;  /* origin's thread: about to be given */
+    bool queued;   /* under the lock */
+    bool promised; /* under the lock: its origin takes the result, even if it is cancelled */
     atomic_uint refs;
     uint64_t since; /* when it was given, in nanoseconds */
 };
@@ -108,8 +109,10 @@ void peri_trip_post(struct peri_worker *worker);
 /* The trip whose task this worker runs; NULL once it was posted. */
 struct peri_trip *peri_worker_trip(struct peri_worker *worker);
 
-/* Whether anybody still waits for the trip that this worker runs. */
-bool peri_worker_is_awaited(const struct peri_worker *worker);
+/* For a body whose result has to be cleaned up: whether somebody still waits for it. If so, its
+ * origin takes the result, even if it is cancelled meanwhile, and cleans up; if not, the body does.
+ */
+bool peri_worker_promise(struct peri_worker *worker);
 
 /* From any thread: the operator asks every worker of this process that runs a trip what it does
  * (inspect.h); `visit` makes what each of them is asked with. */

@@ -54,19 +54,19 @@ static int worker_available(lua_State *L)
     return 1;
 }
 
-/* is_awaited(): on a worker, whether anybody still waits for what it does. */
-static int worker_is_awaited(lua_State *L)
+/* promise(): on a worker, whether whoever waits for what it does will take and clean it up. */
+static int worker_promise(lua_State *L)
 {
     struct peri_worker *worker = peri_vm_of(L)->worker;
-    lua_pushboolean(L, worker == NULL || peri_worker_is_awaited(worker));
+    lua_pushboolean(L, worker == NULL || peri_worker_promise(worker));
     return 1;
 }
 
 static const luaL_Reg worker_functions[] = {
-    {"is_awaited", worker_is_awaited}, {"assigned", worker_assigned},
-    {"available", worker_available},   {"send", peri_hop_send},
-    {"stats", worker_stats},           {"trace", worker_trace},
-    {"wrap", peri_hop_wrap},           {NULL, NULL},
+    {"assigned", worker_assigned}, {"available", worker_available},
+    {"promise", worker_promise},   {"send", peri_hop_send},
+    {"stats", worker_stats},       {"trace", worker_trace},
+    {"wrap", peri_hop_wrap},       {NULL, NULL},
 };
 
 int peri_open_worker(lua_State *L)

@@ -572,14 +572,14 @@ function M.errands(plan, handler, singletons)
     end
     local opened <close> = setmetatable({}, Opened)
     local values = run(req, errand, { opened = opened, lingering = opened })
-    for i = #opened, 1, -1 do
-      if host.worker.is_awaited() then
-        opened[i] = nil -- the loop closes it
-      end
-    end
     local brought = {}
     for _, i in ipairs(errand.brings) do
       brought[keys[i]] = values[i]
+    end
+    if #opened > 0 and host.worker.promise() then
+      for i = #opened, 1, -1 do
+        opened[i] = nil -- the loop closes it
+      end
     end
     return brought
   end

@@ -104,6 +104,13 @@ void peri_slice_forget(struct peri_tasks *tasks)
     tasks->place_count = 0;
 }
 
+/* What computes on a worker is interrupted only because nobody waits for it any more. */
+static void report_stopped(const lua_Debug *frame)
+{
+    peri_log_warn("a threaded function was stopped at %s:%d: nobody waits for its result any more",
+                  frame->short_src, frame->currentline);
+}
+
 /* May raise: the traceback is a Lua string. */
 static void report(lua_State *L, const struct peri_task *task, lua_Debug *frame)
 {
@@ -112,6 +119,10 @@ static void report(lua_State *L, const struct peri_task *task, lua_Debug *frame)
     lua_getinfo(L, "Sl", frame);
     if (!is_new_place(tasks, work, frame))
         return;
+    if (peri_vm_of(L)->worker != NULL) {
+        report_stopped(frame);
+        return;
+    }
     const char *name = work != NULL && work->name != NULL ? work->name : "a task";
     const char *source = work != NULL ? work->source : NULL;
     const char *stack = "";

@@ -113,6 +113,15 @@ function M.check_options(what, options, known)
   end
 end
 
+host.response.http_error.__tostring = function(err)
+  local detail = err.detail
+  if type(detail) == "table" then
+    local _, text = pcall(json.encode, detail)
+    detail = text
+  end
+  return detail == nil and "HTTP " .. err.status or ("HTTP %d: %s"):format(err.status, detail)
+end
+
 ---@class perigee.HttpError
 ---@field status integer
 ---@field detail any

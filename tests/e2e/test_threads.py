@@ -316,6 +316,56 @@ def test_a_runaway_function_is_interrupted_at_its_deadline(start, target):
         assert threads.get(target).status == 504
         assert threads.json("/where") == "worker"
     threads.wait_for_log(f"GET {target} .*not answered within 50 ms")
+    assert "held its loop" not in threads.server.output
+    if target == "/runaway/spins":
+        threads.wait_for_log(r"a threaded function was stopped at .*app.lua:\d+")
+
+
+HELD = """
+local perigee = require("perigee")
+local app = perigee.app({ timeout_ms = 1000 })
+local function exists(name) local f = io.open("%(folder)s/" .. name) return f and f:close() end
+local function note(text)
+  local f = assert(io.open("%(folder)s/notes", "a"))
+  f:write(text, "\\n")
+  f:close()
+end
+
+local resource = perigee.dependency({
+  open = perigee.threaded(function()
+    note("opening")
+    while not exists("go") do
+      perigee.sleep(1)
+    end
+    note("opened")
+    return 1
+  end),
+  close = perigee.threaded(function() note("closed") end),
+})
+
+app:get("/use", { deps = { resource = resource } }, function() perigee.sleep(60000) end)
+-- Holds the loop in C while the resource is opened and the deadline of the other request passes.
+app:get("/hold", { timeout_ms = 60000 }, function()
+  note("holding")
+  os.execute("touch %(folder)s/go; until grep -q opened %(folder)s/notes; do sleep 0.01; done; sleep 1.1")
+end)
+return app
+"""
+
+
+def test_what_was_opened_on_a_worker_as_its_caller_was_cancelled_is_closed(
+    serve, write_app, tmp_path
+):
+    server = serve(write_app(HELD % {"folder": tmp_path}), "--threads", 1)
+    with server.connect() as using, server.connect() as holding:
+        using.request("GET", "/use")
+        notes = tmp_path / "notes"
+        eventually(lambda: notes.exists() and "opening" in notes.read_text(), "an opening")
+        holding.request("GET", "/hold")
+        assert using.answer().status == 504
+        assert holding.answer().status == 200
+        eventually(lambda: "closed" in notes.read_text(), "the resource is closed")
+    assert notes.read_text().split() == ["opening", "holding", "opened", "closed"]
 
 
 def test_a_client_that_leaves_the_queue_is_forgotten(start):

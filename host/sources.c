@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SHORT_QUERY 64 /* bytes */
+
 void peri_gather_deinit(struct peri_gather *gather)
 {
     free(gather->fields);
@@ -107,13 +109,22 @@ static void add_cookies(struct peri_gather *gather, const struct peri_request *r
     }
 }
 
-/* An upper bound of the pairs that the sources hold. */
-static size_t count_pairs(const struct peri_request *request, const struct peri_match *match)
+/* An upper bound of the pairs that the query holds. A short one is not looked at. */
+static size_t count_query(const struct peri_request *request)
 {
-    size_t count = match->param_count + request->header_count + 1;
     const char *query = peri_request_at(request, request->query);
-    for (uint32_t i = 0; i < request->query.len; i++)
+    uint32_t len = request->query.len;
+    if (len <= SHORT_QUERY)
+        return len / 2 + 1;
+    size_t count = 1;
+    for (uint32_t i = 0; i < len; i++)
         count += query[i] == '&';
+    return count;
+}
+
+static size_t count_cookies(const struct peri_request *request)
+{
+    size_t count = 0;
     int at = -1;
     while ((at = peri_request_find(request, at + 1, "cookie", 6)) >= 0) {
         const char *text = peri_request_at(request, request->headers[at].value);
@@ -144,9 +155,10 @@ void peri_gather_sources(struct peri_gather *gather, const struct peri_request *
 {
     gather->count = 0;
     gather->text.len = 0;
-    reserve(gather, count_pairs(request, match));
-    peri_buf_reserve(&gather->text,
-                     request->query.len + (uses & PERI_USES_COOKIES ? cookie_bytes(request) : 0));
+    bool cookies = (uses & PERI_USES_COOKIES) != 0;
+    reserve(gather, match->param_count + request->header_count + count_query(request) +
+                        (cookies ? count_cookies(request) : 0));
+    peri_buf_reserve(&gather->text, request->query.len + (cookies ? cookie_bytes(request) : 0));
     *sources = (struct peri_sources){0};
 
     if (uses & PERI_USES_PATH) {
@@ -164,11 +176,11 @@ void peri_gather_sources(struct peri_gather *gather, const struct peri_request *
         sources->headers = since(gather, first);
     }
     first = gather->count;
-    if (uses & PERI_USES_COOKIES) {
+    if (cookies) {
         add_cookies(gather, request);
         sources->cookies = since(gather, first);
     }
-    int type = peri_request_find(request, 0, "content-type", 12);
+    int type = uses & PERI_USES_BODY ? peri_request_find(request, 0, "content-type", 12) : -1;
     if (type >= 0) {
         sources->content_type = peri_request_at(request, request->headers[type].value);
         sources->content_type_len = request->headers[type].value.len;

@@ -18,8 +18,8 @@ struct peri_gather {
 void peri_gather_deinit(struct peri_gather *gather);
 
 /* Fills path, query, headers and cookies of *sources, those of them that `uses` (enum
- * peri_inputs_uses) names, and the content type. The pairs are valid until the next call and as
- * long as the bytes of the request. */
+ * peri_inputs_uses) names, and the content type of a body. The pairs are valid until the next call
+ * and as long as the bytes of the request. */
 void peri_gather_sources(struct peri_gather *gather, const struct peri_request *request,
                          const struct peri_match *match, unsigned uses,
                          struct peri_sources *sources);

@@ -30,6 +30,7 @@ struct peri_hop_site;
 
 struct peri_request_box {
     struct peri_exchange *exchange; /* NULL once the exchange ended */
+    const char *tag;                /* told by api_request.c: that this is one */
     uint32_t assigned;              /* bit i: Lua has assigned field i */
 };
 

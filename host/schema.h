@@ -238,10 +238,11 @@ void peri_result_on_file(struct peri_result *result, void (*push_file)(lua_State
 /* Gives the values of every valid group to `keep`, each under its name (file parts under "files"),
  * and runs the checks. Returns PERI_VALID, or PERI_INVALID when a check refused; its errors are
  * then in the result. A `model` group is the value itself, the others are a table of values. `keep`
- * finds the name and the value on top of the stack and pops both; `target` is what it was called
- * with. The inputs stand at `inputs_index` on the stack. May raise. */
+ * takes the value from the top of the stack; the name ends with a NUL, and `target` is what it was
+ * called with. The inputs stand at `inputs_index` on the stack. May raise. */
+typedef void peri_keep_fn(lua_State *L, int target, const char *name, size_t len);
 enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_result *result,
-                                   void (*keep)(lua_State *L, int target), int target);
+                                   peri_keep_fn *keep, int target);
 
 /* Appends the JSON text of the value at `index` as the program's type and options say: fields
  * filtered and in declared order, defaults filled in, [] and {} told apart, temporal values as ISO

@@ -757,7 +757,6 @@ static void push_fields(struct peri_push *push, const struct peri_group *group,
                         const struct peri_value *at, int files)
 {
     lua_State *L = push->L;
-    lua_rawgeti(L, push->lua_values, group->as_key);
     lua_createtable(L, 0, (int) group->fields.count);
     int table = lua_gettop(L);
     for (uint32_t i = 0; i < group->fields.count; i++) {
@@ -773,7 +772,7 @@ static void push_fields(struct peri_push *push, const struct peri_group *group,
 }
 
 enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_result *result,
-                                   void (*keep)(lua_State *L, int target), int target)
+                                   peri_keep_fn *keep, int target)
 {
     const struct peri_inputs *inputs = lua_touserdata(L, inputs_index);
     int top = lua_gettop(L);
@@ -785,9 +784,8 @@ enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_r
     if (inputs->uses & PERI_USES_FILES) {
         lua_newtable(L);
         files = lua_gettop(L);
-        lua_rawgeti(L, push.lua_values, inputs->files_key);
         lua_pushvalue(L, files);
-        keep(L, target);
+        keep(L, target, "files", 5);
     }
     /* After a body that is no JSON the result has no groups. */
     for (uint32_t i = 0; i < result->group_count; i++) {
@@ -797,13 +795,11 @@ enum peri_verdict peri_inputs_push(lua_State *L, int inputs_index, struct peri_r
         const struct peri_value *first = result->values + done->first;
         if (done->errors > 0)
             continue;
-        if (group->type == NULL) {
+        if (group->type == NULL)
             push_fields(&push, group, first, files);
-        } else {
-            lua_rawgeti(L, push.lua_values, group->as_key);
+        else
             peri_value_push(&push, first);
-        }
-        keep(L, target);
+        keep(L, target, group->as.data, group->as.len);
         done->errors = result->error_count - errors;
     }
     lua_settop(L, top);

@@ -21,7 +21,6 @@ enum peri_source {
 struct peri_group {
     enum peri_source source;
     struct peri_text as;
-    int as_key; /* index of the Lua string in the program's Lua values */
     /* A model group has one type, whose members are read as parameters when it is a model. */
     const struct peri_type *type; /* NULL: separate parameters */
     struct peri_model fields;     /* the separate parameters; shares its parts with model groups */
@@ -35,7 +34,6 @@ struct peri_inputs {
     struct peri_group *groups;
     uint32_t group_count;
     unsigned uses;
-    int files_key;            /* index of "files" in the Lua values */
     bool strict_content_type; /* a body without Content-Type is no JSON */
 };
 

@@ -198,7 +198,7 @@ static void compile_group(struct peri_compiler *c, int node, struct peri_group *
         lua_pushstring(c->L, sources[found].as);
     }
     group->as = peri_compile_keep_string(c, -1);
-    group->as_key = peri_compile_keep_lua(c);
+    lua_pop(c->L, 1);
     if (peri_compile_get(c, node, "model") != LUA_TNIL) {
         group->type = peri_compile_top(c, &scope, "model");
         const struct peri_model *model = model_of(group->type);
@@ -245,8 +245,6 @@ struct peri_inputs *peri_inputs_new(lua_State *L, int description)
         peri_compile_get(&c, description, "strict_content_type") == LUA_TNIL ||
         lua_toboolean(L, -1);
     lua_pop(L, 1);
-    lua_pushliteral(L, "files");
-    inputs->files_key = peri_compile_keep_lua(&c);
     if (peri_compile_get(&c, description, "groups") != LUA_TTABLE)
         peri_compile_fail(&c, &place, "groups must be a list");
     int list = lua_gettop(L);

@@ -55,6 +55,7 @@ struct peri_vm {
     struct peri_background background;
     struct peri_buf files; /* it loaded, each with a NUL behind; kept where `lists_files` says so */
     const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
+    int request_metatable;           /* registry reference, for api_request.c; 0: not made yet */
     bool lists_files;
     bool silent; /* warnings about the app are left to another VM of its generation */
     struct peri_workers *workers; /* of its generation; NULL: threaded functions are just called */

@@ -67,9 +67,9 @@ int peri_out_send(lua_State *L, int index, const char *bytes, size_t len);
  * own. */
 int peri_request_set_state(lua_State *L);
 
-/* Keeps a value under a name in the request object at `request`: both are on top of the stack, the
- * name first, and are popped. */
-void peri_request_keep(lua_State *L, int request);
+/* Takes the value on top of the stack and keeps it under a name, which ends with a NUL, in the
+ * request object at `request`. */
+void peri_request_keep(lua_State *L, int request, const char *name, size_t len);
 
 /* Pushes a table of what Lua has assigned to the request object at `index`, `state` included; the
  * dependencies' values and what is beside a plain result stand elsewhere. */

@@ -291,30 +291,85 @@ typedef void push_fn(lua_State *L, struct peri_exchange *exchange);
 
 static void push_body_method(lua_State *L, struct peri_exchange *exchange);
 
-enum field { DEPS_FIELD = 7, RESPONSE_FIELD = 10, STATE_FIELD = 14 };
+enum field {
+    PARAMS_FIELD,
+    QUERY_FIELD,
+    HEADERS_FIELD,
+    COOKIES_FIELD,
+    BODY_FIELD,
+    FORM_FIELD,
+    FILES_FIELD,
+    DEPS_FIELD,
+    METHOD_FIELD,
+    PATH_FIELD,
+    RESPONSE_FIELD,
+    TARGET_FIELD,
+    CLIENT_FIELD,
+    ID_FIELD,
+    STATE_FIELD,
+    SCHEME_FIELD,
+    FIELD_COUNT,
+};
+
+#define NAME(literal) .name = (literal), .name_len = sizeof(literal) - 1
 
 /* What a request has. Those without a function are there once they are declared or assigned. */
 static const struct {
     const char *name;
+    size_t name_len;
     push_fn *push;
-} fields[] = {
-    {"params", push_params},
-    {"query", push_query},
-    {"headers", push_headers},
-    {"cookies", push_cookies},
-    {"body", push_body_method},
-    {"form", NULL},
-    {"files", NULL},
-    [DEPS_FIELD] = {"deps", NULL},
-    {"method", push_method},
-    {"path", push_path},
-    [RESPONSE_FIELD] = {"response", push_response},
-    {"target", push_target},
-    {"client", push_client},
-    {"id", push_id},
-    [STATE_FIELD] = {"state", push_state},
-    {"scheme", push_scheme},
+} fields[FIELD_COUNT] = {
+    [PARAMS_FIELD] = {NAME("params"), push_params},
+    [QUERY_FIELD] = {NAME("query"), push_query},
+    [HEADERS_FIELD] = {NAME("headers"), push_headers},
+    [COOKIES_FIELD] = {NAME("cookies"), push_cookies},
+    [BODY_FIELD] = {NAME("body"), push_body_method},
+    [FORM_FIELD] = {NAME("form"), NULL},
+    [FILES_FIELD] = {NAME("files"), NULL},
+    [DEPS_FIELD] = {NAME("deps"), NULL},
+    [METHOD_FIELD] = {NAME("method"), push_method},
+    [PATH_FIELD] = {NAME("path"), push_path},
+    [RESPONSE_FIELD] = {NAME("response"), push_response},
+    [TARGET_FIELD] = {NAME("target"), push_target},
+    [CLIENT_FIELD] = {NAME("client"), push_client},
+    [ID_FIELD] = {NAME("id"), push_id},
+    [STATE_FIELD] = {NAME("state"), push_state},
+    [SCHEME_FIELD] = {NAME("scheme"), push_scheme},
 };
+
+/* A perfect hash of their names: the compiler would warn of two in one place. */
+#define PLACE(first, len) (((unsigned char) (first) + 2 * (len)) % 32)
+
+static const uint8_t places[32] = {
+    [PLACE('p', 6)] = PARAMS_FIELD,   [PLACE('q', 5)] = QUERY_FIELD,
+    [PLACE('h', 7)] = HEADERS_FIELD,  [PLACE('c', 7)] = COOKIES_FIELD,
+    [PLACE('b', 4)] = BODY_FIELD,     [PLACE('f', 4)] = FORM_FIELD,
+    [PLACE('f', 5)] = FILES_FIELD,    [PLACE('d', 4)] = DEPS_FIELD,
+    [PLACE('m', 6)] = METHOD_FIELD,   [PLACE('p', 4)] = PATH_FIELD,
+    [PLACE('r', 8)] = RESPONSE_FIELD, [PLACE('t', 6)] = TARGET_FIELD,
+    [PLACE('c', 6)] = CLIENT_FIELD,   [PLACE('i', 2)] = ID_FIELD,
+    [PLACE('s', 5)] = STATE_FIELD,    [PLACE('s', 6)] = SCHEME_FIELD,
+};
+
+/* The field of that name, or FIELD_COUNT. Cheaper than a look-up in a table of Lua, for every
+ * access to a request comes here. `name` ends with a NUL. */
+static enum field find_field(const char *name, size_t len)
+{
+    enum field field = places[PLACE(name[0], len)];
+    if (fields[field].name_len != len || memcmp(fields[field].name, name, len) != 0)
+        return FIELD_COUNT;
+    return field;
+}
+
+/* The same for a key of any type. */
+static enum field field_at(lua_State *L, int index)
+{
+    size_t len = 0;
+    if (lua_type(L, index) != LUA_TSTRING)
+        return FIELD_COUNT;
+    const char *name = lua_tolstring(L, index, &len);
+    return find_field(name, len);
+}
 
 /* --- methods -----------------------------------------------------------------------------------
  */
@@ -502,92 +557,104 @@ static const luaL_Reg methods[] = {
  */
 
 /* User value 1 is a table of what was assigned under other names, nil until there is some; field i
- * is kept in user value 2 + i. Upvalue 1 of the metamethods maps a name to the index of a field or
- * to a method; what is kept comes before what is made, so an assigned value hides a method. */
+ * is kept in user value 2 + i. Upvalue 1 of `__index` are the methods; what is kept comes before
+ * them, so an assigned value hides a method. */
 enum { OTHERS = 1, FIRST_FIELD = 2 };
 
-#define FIELD_COUNT ((int) (sizeof(fields) / sizeof(*fields)))
+static const char absent;      /* its address is kept for a declared value that was not sent */
+static const char request_tag; /* its address tells the box of a request from any other */
 
-static const char absent;        /* its address is kept for a declared value that was not sent */
-static const char metatable_key; /* its address: the metatable, found without hashing its name */
-static const char names_key;     /* its address is the registry key of the names, as in upvalue 1 */
-
-/* Pushes what the name at `key` stands for and returns its type. */
-static int push_meaning(lua_State *L, int key)
+/* The exchange of the request at index 1. This is the way of every access: what luaL_checkudata()
+ * finds out by name is told by the tag. */
+static struct peri_exchange *exchange_of_request(lua_State *L)
 {
-    lua_pushvalue(L, key);
-    return lua_rawget(L, lua_upvalueindex(1));
+    struct peri_request_box *box = lua_touserdata(L, 1);
+    if (box == NULL || lua_rawlen(L, 1) != sizeof(*box) || box->tag != &request_tag ||
+        box->exchange == NULL)
+        return exchange_of(L, REQUEST_TYPE); /* raises */
+    return box->exchange;
 }
 
-static int request_index(lua_State *L)
+static int index_other(lua_State *L)
 {
-    /* The way of every access: upvalue 2 is the metatable, so no look-up by name is needed. */
-    struct peri_request_box *box = lua_touserdata(L, 1);
-    if (box == NULL || !lua_getmetatable(L, 1) || !lua_rawequal(L, -1, lua_upvalueindex(2)) ||
-        box->exchange == NULL)
-        return exchange_of(L, REQUEST_TYPE) == NULL; /* raises */
     lua_settop(L, 2);
-    struct peri_exchange *exchange = box->exchange;
-    int type = push_meaning(L, 2);
-    if (type == LUA_TNUMBER) {
-        int slot = (int) lua_tointeger(L, -1);
-        int kept = lua_getiuservalue(L, 1, FIRST_FIELD + slot);
-        if (kept == LUA_TLIGHTUSERDATA && lua_touserdata(L, -1) == (void *) &absent)
-            return 0;
-        if (kept != LUA_TNIL)
-            return 1;
-        if (fields[slot].push == NULL)
-            return 1; /* not declared: nil */
-        fields[slot].push(L, exchange);
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, FIRST_FIELD + slot);
-        return 1;
-    }
     if (lua_getiuservalue(L, 1, OTHERS) == LUA_TTABLE) {
         lua_pushvalue(L, 2);
         if (lua_rawget(L, -2) != LUA_TNIL)
             return 1;
     }
-    lua_settop(L, 3);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
     return 1; /* a method, or nil */
 }
 
-void peri_request_keep(lua_State *L, int request)
+static int request_index(lua_State *L)
 {
-    int value = lua_gettop(L);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
-    lua_pushvalue(L, value - 1);
-    if (lua_rawget(L, -2) == LUA_TNUMBER) {
-        int slot = (int) lua_tointeger(L, -1);
-        if (lua_isnil(L, value)) /* declared and not sent: nil, and not what it is undeclared */
-            lua_pushlightuserdata(L, (void *) &absent);
-        else
-            lua_pushvalue(L, value);
-        lua_setiuservalue(L, request, FIRST_FIELD + slot);
-    } else {
-        if (lua_getiuservalue(L, request, OTHERS) != LUA_TTABLE) {
-            lua_createtable(L, 0, 4);
-            lua_pushvalue(L, -1);
-            lua_setiuservalue(L, request, OTHERS);
-        }
-        lua_pushvalue(L, value - 1);
-        lua_pushvalue(L, value);
-        lua_rawset(L, -3);
+    struct peri_exchange *exchange = exchange_of_request(L);
+    enum field field = field_at(L, 2);
+    if (field == FIELD_COUNT)
+        return index_other(L);
+    int kept = lua_getiuservalue(L, 1, FIRST_FIELD + (int) field);
+    if (kept == LUA_TLIGHTUSERDATA && lua_touserdata(L, -1) == (void *) &absent)
+        return 0;
+    if (kept != LUA_TNIL)
+        return 1;
+    if (fields[field].push == NULL)
+        return 1; /* not declared: nil */
+    fields[field].push(L, exchange);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, FIRST_FIELD + (int) field);
+    return 1;
+}
+
+/* Takes the value from the stack. */
+static void keep_field(lua_State *L, int request, enum field field)
+{
+    if (lua_isnil(L, -1)) { /* declared and not sent: nil, and not what it is undeclared */
+        lua_pop(L, 1);
+        lua_pushlightuserdata(L, (void *) &absent);
     }
-    lua_settop(L, value - 2);
+    lua_setiuservalue(L, request, FIRST_FIELD + (int) field);
+}
+
+/* Takes key and value from the stack. */
+static void keep_other(lua_State *L, int request)
+{
+    if (lua_getiuservalue(L, request, OTHERS) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 4);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, request, OTHERS);
+    }
+    lua_insert(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+void peri_request_keep(lua_State *L, int request, const char *name, size_t len)
+{
+    enum field field = find_field(name, len);
+    if (field != FIELD_COUNT) {
+        keep_field(L, request, field);
+        return;
+    }
+    lua_pushlstring(L, name, len);
+    lua_insert(L, -2);
+    keep_other(L, request);
 }
 
 static int request_newindex(lua_State *L)
 {
-    exchange_of(L, REQUEST_TYPE);
+    exchange_of_request(L);
     lua_settop(L, 3);
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNUMBER) {
-        struct peri_request_box *box = lua_touserdata(L, 1);
-        box->assigned |= UINT32_C(1) << lua_tointeger(L, -1);
+    enum field field = field_at(L, 2);
+    if (field == FIELD_COUNT) {
+        keep_other(L, 1);
+        return 0;
     }
-    lua_settop(L, 3);
-    peri_request_keep(L, 1);
+    struct peri_request_box *box = lua_touserdata(L, 1);
+    box->assigned |= UINT32_C(1) << field;
+    keep_field(L, 1, field);
     return 0;
 }
 
@@ -664,19 +731,11 @@ struct peri_exchange *peri_request_exchange(lua_State *L, int index)
 
 static void new_request_metatable(lua_State *L)
 {
-    lua_createtable(L, 0, 32);
-    luaL_setfuncs(L, methods, 0);
-    for (int i = 0; i < FIELD_COUNT; i++) {
-        lua_pushinteger(L, i);
-        lua_setfield(L, -2, fields[i].name);
-    }
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
-    lua_pushvalue(L, -2);
-    lua_pushcclosure(L, request_index, 2);
+    luaL_newmetatable(L, REQUEST_TYPE);
+    luaL_newlib(L, methods);
+    lua_pushcclosure(L, request_index, 1);
     lua_setfield(L, -2, "__index");
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
-    lua_pushcclosure(L, request_newindex, 1);
+    lua_pushcfunction(L, request_newindex);
     lua_setfield(L, -2, "__newindex");
 }
 
@@ -684,14 +743,13 @@ struct peri_request_box *peri_request_push(lua_State *L, struct peri_exchange *e
 {
     struct peri_request_box *box =
         lua_newuserdatauv(L, sizeof(*box), FIRST_FIELD - 1 + FIELD_COUNT);
-    *box = (struct peri_request_box){.exchange = exchange};
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key) == LUA_TNIL) {
-        lua_pop(L, 1);
-        luaL_newmetatable(L, REQUEST_TYPE);
+    *box = (struct peri_request_box){.exchange = exchange, .tag = &request_tag};
+    struct peri_vm *vm = peri_vm_of(L);
+    if (vm->request_metatable == 0) {
         new_request_metatable(L);
-        lua_pushvalue(L, -1);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
+        vm->request_metatable = luaL_ref(L, LUA_REGISTRYINDEX);
     }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_metatable);
     lua_setmetatable(L, -2);
     return box;
 }
@@ -740,7 +798,7 @@ struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *ex
 {
     response = lua_absindex(L, response);
     struct peri_request_box *box = lua_newuserdatauv(L, sizeof(*box), 1);
-    box->exchange = exchange;
+    *box = (struct peri_request_box){.exchange = exchange};
     lua_pushvalue(L, response);
     lua_setiuservalue(L, -2, 1);
     if (luaL_newmetatable(L, STREAM_TYPE)) {

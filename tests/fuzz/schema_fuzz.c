@@ -100,9 +100,10 @@ static void require_json_errors(void)
     peri_json_doc_deinit(&doc);
 }
 
-static void keep(lua_State *vm, int target)
+static void keep(lua_State *vm, int target, const char *name, size_t len)
 {
-    lua_rawset(vm, target);
+    (void) len;
+    lua_setfield(vm, target, name);
 }
 
 static enum peri_verdict validate_body(const char *bytes, size_t len)

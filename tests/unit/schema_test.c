@@ -688,9 +688,10 @@ static void expect(const struct example *example, const char *text, size_t len, 
                  (int) len, text + skip);
 }
 
-static void keep_in_table(lua_State *state, int target)
+static void keep_in_table(lua_State *state, int target, const char *name, size_t len)
 {
-    lua_rawset(state, target);
+    (void) len;
+    lua_setfield(state, target, name);
 }
 
 static void check(const struct example *examples, size_t count)

@@ -3,6 +3,7 @@
 #include "exchange.h"
 #include "json.h"
 #include "log.h"
+#include "vm.h"
 
 #include <time.h>
 
@@ -23,6 +24,9 @@ void peri_access_log(struct peri_exchange *exchange)
     size_t method_len = 0;
     const char *method = peri_request_method(request, &method_len);
     struct peri_buf line = {0};
+    char id[PERI_REQUEST_ID] = "";
+    if (exchange->vm->app.request_id)
+        peri_exchange_id(exchange, id);
 
     bool known = exchange->http.head_done;
     const char *target = known ? peri_request_at(request, request->target) : "";
@@ -44,14 +48,18 @@ void peri_access_log(struct peri_exchange *exchange)
             peri_buf_add_lit(&line, ",\"route\":");
             peri_json_add_string(&line, path, strlen(path));
         }
+        if (*id != '\0') {
+            peri_buf_add_lit(&line, ",\"request\":");
+            peri_json_add_string(&line, id, strlen(id));
+        }
         peri_buf_addf(&line, ",\"status\":%u,\"bytes\":%llu,\"ms\":%.3f}\n", exchange->status,
                       (unsigned long long) exchange->sent, ms);
     } else {
         peri_access_log_add_client(&line, peer);
         peri_buf_addf(&line, " \"%.*s ", known ? (int) method_len : 1, known ? method : "-");
         peri_buf_add(&line, target, target_len); /* llhttp lets no control character or blank in */
-        peri_buf_addf(&line, "\" %u %llu %.2fms\n", exchange->status,
-                      (unsigned long long) exchange->sent, ms);
+        peri_buf_addf(&line, "\" %u %llu %.2fms%s%s\n", exchange->status,
+                      (unsigned long long) exchange->sent, ms, *id != '\0' ? " " : "", id);
     }
     peri_log_write(PERI_LOG_ACCESS, line.data, line.len);
     peri_buf_deinit(&line);

@@ -11,9 +11,9 @@
 /* Functions that run once the answer is out, one after the other, in a task of their own. */
 struct after {
     struct peri_vm *vm;
-    struct peri_form *form; /* its files are theirs, too */
-    int functions;          /* registry reference of an array */
-    char request[33];       /* its id, for the log */
+    struct peri_form *form;        /* its files are theirs, too */
+    int functions;                 /* registry reference of an array */
+    char request[PERI_REQUEST_ID]; /* its id, for the log */
 };
 
 static void log_failure(const struct after *after, const char *text)

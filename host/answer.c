@@ -103,6 +103,25 @@ static void add_connection(struct peri_exchange *exchange, struct peri_buf *out)
         peri_buf_add_lit(out, "connection: keep-alive\r\n");
 }
 
+/* Names the request, where the app wants that and has not done so among the headers behind `from`
+ * itself. */
+static void add_request_id(struct peri_exchange *exchange, struct peri_buf *out, size_t from)
+{
+    static const char line[] = "\r\nx-request-id: ";
+    size_t len = sizeof(line) - 3; /* without the blank */
+    if (!exchange->vm->app.request_id)
+        return;
+    for (size_t at = from; at + len <= out->len; at++) {
+        if (out->data[at] == '\r' && strncasecmp(out->data + at, line, len) == 0)
+            return;
+    }
+    char id[PERI_REQUEST_ID];
+    peri_exchange_id(exchange, id);
+    peri_buf_add(out, line + 2, sizeof(line) - 3);
+    peri_buf_add_str(out, id);
+    peri_buf_add_lit(out, "\r\n");
+}
+
 static int send_answer(lua_State *L, struct peri_exchange *exchange,
                        const struct peri_answer *answer)
 {
@@ -130,6 +149,7 @@ static int send_answer(lua_State *L, struct peri_exchange *exchange,
     }
     if (answer->lines != NULL)
         peri_buf_add_str(out, answer->lines);
+    add_request_id(exchange, out, before);
     add_connection(exchange, out);
     peri_buf_add_lit(out, "\r\n");
 
@@ -626,6 +646,7 @@ bool peri_answer_stream_write(lua_State *L, struct peri_exchange *exchange, int 
             peri_buf_add_lit(out, "transfer-encoding: chunked\r\n");
         else if (!bodyless)
             exchange->keep_alive = false; /* HTTP/1.0: the end of the connection ends the body */
+        add_request_id(exchange, out, before);
         add_connection(exchange, out);
         peri_buf_add_lit(out, "\r\n");
         exchange->status = (uint16_t) status;

@@ -300,6 +300,9 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->cleans_threaded = lua_toboolean(L, -1);
     lua_pop(L, 1);
 
+    lua_getfield(L, -1, "request_id");
+    app->request_id = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, -1, "measured");
     app->measured = lua_toboolean(L, -1);
     lua_pop(L, 1);

@@ -78,6 +78,7 @@ void peri_config_usage(struct peri_buf *text)
         "  --proxy-protocol on|off     connections begin with a PROXY header, v1 or v2 (off)\n"
         "  --metrics PATH              serves metrics for Prometheus there\n"
         "  --health on|off             serves /healthz and /readyz (off)\n"
+        "  --request-id on|off         every answer carries X-Request-ID (off)\n"
         "  --root-path PATH            what a proxy strips from the front of paths\n"
         "  --supervise on|off          a second process that restarts the server if it dies (on)\n"
         "  --loops N                   loop threads (number of cores)\n"
@@ -160,6 +161,7 @@ static const char *const plain_flags[] = {"host",
                                           "shared_memory_bytes",
                                           "metrics",
                                           "health",
+                                          "request_id",
                                           "log",
                                           "control",
                                           "supervise",
@@ -374,6 +376,9 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
             return -1;
         }
         config->metrics = text;
+    } else if (strcmp(flag, "request-id") == 0) {
+        config->request_id_given = true;
+        return parse_switch(&config->request_id, flag, text, error, error_size);
     } else if (strcmp(flag, "health") == 0) {
         return parse_switch(&config->health, flag, text, error, error_size);
     } else if (strcmp(flag, "loops") == 0) {

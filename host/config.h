@@ -81,8 +81,10 @@ struct peri_config {
     const char *root_path;        /* what a proxy strips from the front of paths; NULL: nothing */
     uint64_t shared_memory_bytes;
     const char *metrics; /* the path of the metrics; NULL: the app decides */
-    bool health;         /* /healthz and /readyz, unless the app has its own */
-    bool supervise;      /* a process of its own keeps the sockets and restarts the server */
+    bool request_id;     /* every answer names its request: */
+    bool request_id_given;
+    bool health;    /* /healthz and /readyz, unless the app has its own */
+    bool supervise; /* a process of its own keeps the sockets and restarts the server */
     int loops;
     int threads; /* for threaded functions */
     enum peri_log_format log;

@@ -1,5 +1,6 @@
 #include "control.h"
 
+#include "exchange.h"
 #include "generation.h"
 #include "inspect.h"
 #include "json.h"
@@ -277,7 +278,7 @@ static bool names(const char *line, const char *command, const char **id)
         return false;
     *id = line + len + 1;
     size_t id_len = strlen(*id);
-    if (id_len == 0 || id_len >= PERI_INSPECT_ID)
+    if (id_len == 0 || id_len >= PERI_REQUEST_ID)
         return false;
     for (const char *c = *id; *c != '\0'; c++) {
         if (*c <= ' ' || *c > '~')

@@ -186,6 +186,7 @@ static void forget_waiters(struct peri_exchange *exchange)
 
 void peri_exchange_abort(struct peri_exchange *exchange, const char *reason)
 {
+    exchange->peer = exchange->conn->peer;
     exchange->conn = NULL;
     if (exchange->task != NULL && peri_exchange_ends_with_client(exchange))
         peri_task_cancel(exchange->task, reason);
@@ -246,15 +247,22 @@ int peri_exchange_await_drain(lua_State *L, struct peri_exchange *exchange)
 /* --- names in logs -----------------------------------------------------------------------------
  */
 
+static const union peri_address *peer_of(const struct peri_exchange *exchange)
+{
+    return exchange->conn != NULL ? &exchange->conn->peer : &exchange->peer;
+}
+
+static const struct peri_config *config_of(const struct peri_exchange *exchange)
+{
+    return exchange->site != NULL ? peri_hop_config(exchange->site) : exchange->loop->config;
+}
+
 struct peri_origin peri_exchange_origin(const struct peri_exchange *exchange)
 {
-    const union peri_address *peer =
-        exchange->conn != NULL ? &exchange->conn->peer : &exchange->peer;
+    const union peri_address *peer = peer_of(exchange);
     if (!exchange->http.head_done)
         return (struct peri_origin){.client = *peer};
-    const struct peri_config *config =
-        exchange->site != NULL ? peri_hop_config(exchange->site) : exchange->loop->config;
-    return peri_forwarded_origin(&exchange->request, peer, &config->trusted);
+    return peri_forwarded_origin(&exchange->request, peer, &config_of(exchange)->trusted);
 }
 
 static uint64_t process_id;
@@ -271,14 +279,48 @@ uint64_t peri_next_number(void)
     return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
-void peri_exchange_id(struct peri_exchange *exchange, char text[33])
+/* The id that a trusted proxy has given it. Two of them are none: nobody could tell which one
+ * counts. */
+static bool take_proxy_id(const struct peri_exchange *exchange, char text[PERI_REQUEST_ID])
+{
+    static const char name[] = "x-request-id";
+    const struct peri_request *request = &exchange->request;
+    if (!exchange->http.head_done)
+        return false;
+    int index = peri_request_find(request, 0, name, sizeof(name) - 1);
+    if (index < 0 || peri_request_find(request, index + 1, name, sizeof(name) - 1) >= 0)
+        return false;
+    struct peri_span value = request->headers[index].value;
+    const char *bytes = peri_request_at(request, value);
+    if (value.len == 0 || value.len >= PERI_REQUEST_ID)
+        return false;
+    for (uint32_t i = 0; i < value.len; i++) {
+        if (bytes[i] <= ' ' || bytes[i] > '~')
+            return false;
+    }
+    if (!peri_networks_contain(&config_of(exchange)->trusted, peer_of(exchange)))
+        return false;
+    memcpy(text, bytes, value.len);
+    text[value.len] = '\0';
+    return true;
+}
+
+static char *add_hex(char *to, uint64_t number, int digits)
+{
+    for (int i = digits - 1; i >= 0; i--)
+        *to++ = "0123456789abcdef"[(number >> (4 * i)) & 15];
+    return to;
+}
+
+void peri_exchange_id(struct peri_exchange *exchange, char text[PERI_REQUEST_ID])
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (take_proxy_id(exchange, text))
+        return;
     pthread_once(&once, choose_process_id);
     if (exchange->id == 0)
         exchange->id = peri_next_number();
-    snprintf(text, 33, "%016llx%08llx", (unsigned long long) process_id,
-             (unsigned long long) exchange->id);
+    *add_hex(add_hex(text, process_id, 16), exchange->id, 8) = '\0';
 }
 
 void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
@@ -300,7 +342,7 @@ void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
     }
     const struct peri_request *request = &exchange->request;
     const struct peri_operation *operation = exchange->operation;
-    char id[33];
+    char id[PERI_REQUEST_ID];
     peri_exchange_id(exchange, id);
     size_t method_len = 0;
     const char *method = peri_request_method(request, &method_len);
@@ -319,6 +361,7 @@ static void leave_conn(struct peri_exchange *exchange)
 {
     struct peri_conn *conn = exchange->conn;
     bool keep_alive = exchange->keep_alive && exchange->complete && !exchange->loop->stopping;
+    exchange->peer = conn->peer;
     exchange->conn = NULL;
     forget_waiters(exchange);
     peri_conn_exchange_left(conn, keep_alive);

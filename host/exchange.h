@@ -174,8 +174,11 @@ struct peri_origin peri_exchange_origin(const struct peri_exchange *exchange);
 /* A number that nothing else in this process has. */
 uint64_t peri_next_number(void);
 
-/* A number that names this request in logs, unique in this process. */
-void peri_exchange_id(struct peri_exchange *exchange, char text[33]);
+#define PERI_REQUEST_ID 129 /* bytes of an id, with its NUL */
+
+/* What names this request in logs: the X-Request-ID that a trusted proxy sent, when that is at most
+ * 128 visible characters; else one that no other request has. */
+void peri_exchange_id(struct peri_exchange *exchange, char text[PERI_REQUEST_ID]);
 
 /* Logs on behalf of the request: method, path and where the operation was declared. */
 __attribute__((format(printf, 2, 3))) void peri_exchange_log(struct peri_exchange *exchange,

@@ -249,8 +249,8 @@ static struct peri_trip *begin_request(struct peri_exchange *exchange)
 {
     struct peri_trip *trip = peri_trip_take(exchange->vm);
     const struct peri_request *request = &exchange->request;
-    char id[33];
-    peri_exchange_id(exchange, id); /* both sides call it the same in the log */
+    char id[PERI_REQUEST_ID];
+    peri_exchange_id(exchange, id); /* numbers it: both sides call it the same in the log */
     struct image image = {
         .request = *request,
         .peer = exchange->conn != NULL ? exchange->conn->peer : exchange->peer,

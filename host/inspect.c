@@ -34,7 +34,7 @@ struct visit {
 
 struct peri_question {
     enum peri_subject subject;
-    char id[PERI_INSPECT_ID];
+    char id[PERI_REQUEST_ID];
     uint64_t number; /* `id` as one; 0: it is none */
     uint64_t asked_ns;
     struct visit *visits; /* the asker's */
@@ -387,20 +387,24 @@ static struct peri_task *origin_of(struct peri_task *task)
     return origin;
 }
 
-static uint64_t number_of(struct peri_task *task)
+static uint64_t number_at(uint64_t *number)
 {
-    struct peri_exchange *exchange = exchange_of(task);
-    uint64_t *number = exchange != NULL ? &exchange->id : &task->number;
     if (*number == 0)
         *number = peri_next_number();
     return *number;
 }
 
+static uint64_t number_of(struct peri_task *task)
+{
+    struct peri_exchange *exchange = exchange_of(task);
+    return number_at(exchange != NULL ? &exchange->id : &task->number);
+}
+
 static bool is_named(const struct peri_question *question, struct peri_exchange *exchange)
 {
-    char id[33];
+    char id[PERI_REQUEST_ID];
     peri_exchange_id(exchange, id);
-    return (question->number != 0 && exchange->id == question->number) ||
+    return (question->number != 0 && number_at(&exchange->id) == question->number) ||
            strcmp(id, question->id) == 0;
 }
 
@@ -441,7 +445,7 @@ static void add_request(struct peri_buf *out, struct peri_exchange *exchange)
 {
     const struct peri_request *request = &exchange->request;
     const struct peri_operation *operation = exchange->operation;
-    char id[33];
+    char id[PERI_REQUEST_ID];
     peri_exchange_id(exchange, id);
     size_t method_len = 0;
     const char *method = peri_request_method(request, &method_len);
@@ -602,7 +606,7 @@ static void say_cancelled(struct walk *walk, uint64_t number)
 
 static void cancel_exchange(struct walk *walk, struct peri_exchange *exchange)
 {
-    say_cancelled(walk, exchange->id);
+    say_cancelled(walk, number_at(&exchange->id));
     peri_exchange_log(exchange, "%s", CANCELLED);
     peri_exchange_cancel(exchange, CANCELLED);
 }
@@ -668,11 +672,9 @@ static void walk_conns(struct walk *walk, struct peri_loop *loop)
             walk->omitted++;
             continue;
         }
-        char id[33];
-        peri_exchange_id(exchange, id);
         walk->vm = exchange->vm;
         begin_line(walk, "request");
-        add_number(walk->out, "id", exchange->id);
+        add_number(walk->out, "id", number_at(&exchange->id));
         add_request(walk->out, exchange);
         add_age(walk, exchange->body_since);
         add_str(walk->out, "state", "waits");

@@ -26,8 +26,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define PERI_INSPECT_ID 129 /* bytes of a request's id, with its NUL */
-
 struct peri_server;
 struct peri_task;
 struct peri_vm;

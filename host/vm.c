@@ -309,7 +309,7 @@ struct load {
 /* What flags say of the app, and win over its options. */
 static void push_settings(lua_State *L, const struct peri_config *config)
 {
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, config->root_path); /* or nil */
     lua_setfield(L, -2, "root_path");
     lua_pushstring(L, config->metrics);
@@ -319,6 +319,10 @@ static void push_settings(lua_State *L, const struct peri_config *config)
     else
         lua_pushnil(L);
     lua_setfield(L, -2, "health");
+    if (config->request_id_given) {
+        lua_pushboolean(L, config->request_id);
+        lua_setfield(L, -2, "request_id");
+    }
     lua_pushboolean(L, config->dev);
     lua_setfield(L, -2, "dev"); /* errors may be shown to whoever asks */
 }

@@ -251,7 +251,7 @@ static void push_scheme(lua_State *L, struct peri_exchange *exchange)
 
 static void push_id(lua_State *L, struct peri_exchange *exchange)
 {
-    char id[33];
+    char id[PERI_REQUEST_ID];
     peri_exchange_id(exchange, id);
     lua_pushstring(L, id);
 }

@@ -60,6 +60,7 @@ local OPTIONS = {
   limits = "table",
   metrics = "string",
   health = "boolean",
+  request_id = "boolean",
 }
 for name, expected in pairs(router.router_options) do
   OPTIONS[name] = expected
@@ -557,11 +558,11 @@ local function build_at(self, outer, mounted_at, built, singletons)
 end
 
 --- Builds what the host serves; called once by perigee.entry, after app.lua has returned.
----@param settings? { root_path?: string, metrics?: string, health?: boolean, dev?: boolean } what flags say: goes before options
+---@param settings? { root_path?: string, metrics?: string, health?: boolean, request_id?: boolean, dev?: boolean } what flags say: goes before options
 ---@return table built title, limits, operations, fallback, docs, openapi, start, stop
 function App:build(settings)
   settings = settings or {}
-  for _, name in ipairs({ "root_path", "metrics", "health" }) do
+  for _, name in ipairs({ "root_path", "metrics", "health", "request_id" }) do
     if settings[name] ~= nil then
       self.config[name] = settings[name]
     end
@@ -577,6 +578,7 @@ function App:build(settings)
     validation_detail = self.config.validation_detail,
     limits = self.config.limits,
     measured = self.config.metrics ~= nil,
+    request_id = self.config.request_id,
     operations = operations,
     fallback = make_fallback(self),
     docs = docs.page_path(self.config),

@@ -125,7 +125,7 @@ end
 
 --- Loads the Lua file at `path`, which must return an app, and builds it once.
 ---@param path string
----@param settings? { root_path?: string, metrics?: string, health?: boolean, dev?: boolean } what flags say: goes before options
+---@param settings? { root_path?: string, metrics?: string, health?: boolean, request_id?: boolean, dev?: boolean } what flags say: goes before options
 ---@return table built what host/app.h describes; raises a string that is ready to be shown
 ---@return perigee.App app for the tools that look at it
 function M.load(path, settings)

@@ -23,7 +23,7 @@ local threaded = require("perigee.threaded")
 ---@field scopes string[] in a dependency with `uses_scopes`: the scopes it is asked for
 ---@field client { host: string, port: integer } as trusted proxies tell; host is "" on a Unix socket
 ---@field scheme "http"|"https" as trusted proxies tell
----@field id string unique, for logs
+---@field id string names the request in logs: unique, or the X-Request-ID that a trusted proxy sent
 ---@field state table what middleware and handlers share about this request
 ---@field response perigee.Response headers, cookies and status to go with a plain result
 ---@field json fun(self: perigee.Request): any the body as JSON

@@ -1,12 +1,12 @@
 #include "heap.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PAGE_BYTES 65536
-#define REFUSALS 2         /* before and after the collection; then Lua has raised its error */
-#define RESERVE_PART 16    /* of the limit, for what handles that */
+#define MARGIN_PART 64     /* of the limit: a heap without as much behind a collection is full */
+#define RESERVE_PART 4     /* of the limit, for what handles the error */
+#define STEP_PART 16       /* of the limit, between two collections there */
 #define RESERVE_BLOCK 4096 /* bytes of a block that may be taken from it */
 
 struct peri_heap_page {
@@ -87,23 +87,48 @@ static void *resize(struct peri_heap *heap, void *block, size_t before, size_t a
     return moved;
 }
 
-/* Whether a block of that size is too much for a heap that has reached its limit. */
+/* Whether a block is refused that the heap would pass its bar with. For the first time: Lua
+ * collects and asks again, which is the next time that this is called, as the bar is down until
+ * then. */
 static bool refuses(struct peri_heap *heap, size_t more)
 {
-    size_t reserve = heap->limit / RESERVE_PART;
-    if (heap->refusals < REFUSALS) {
-        heap->refusals++;
+    size_t limit = heap->limit;
+    size_t wanted = heap->used + more;
+    bool from_reserve = heap->refusals > 0 && more <= RESERVE_BLOCK;
+    if (!heap->collects) {
+        if (from_reserve && wanted <= heap->room)
+            return false;
+        heap->collects = true;
+        heap->bar = 1;
         return true;
     }
-    return more > RESERVE_BLOCK || heap->used + more > heap->limit + reserve;
+    heap->collects = false;
+    heap->bar = limit;
+    if (wanted <= limit - limit / MARGIN_PART)
+        return false;
+    size_t end = limit + limit / RESERVE_PART;
+    heap->room = (heap->used > limit ? heap->used : limit) + limit / STEP_PART;
+    if (heap->room > end)
+        heap->room = end;
+    if (from_reserve && wanted <= end)
+        return false;
+    heap->refusals++;
+    heap->met_limit = true;
+    return true;
 }
 
 static bool would_exceed(struct peri_heap *heap, size_t more)
 {
     /* Without a limit the right side is the largest number. */
-    if (__builtin_expect(heap->used + more - 1 <= heap->limit - 1, 1))
+    if (__builtin_expect(heap->used + more - 1 <= heap->bar - 1, 1))
         return false;
     return refuses(heap, more);
+}
+
+void peri_heap_set_limit(struct peri_heap *heap, size_t limit)
+{
+    heap->limit = heap->bar = limit;
+    heap->collects = false;
 }
 
 void *peri_heap_allocate(void *context, void *block, size_t before, size_t after)

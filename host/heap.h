@@ -4,14 +4,17 @@
  * block of up to PERI_HEAP_SMALL bytes comes from a free list of its size class, refilled from
  * pages that are given back when the heap closes.
  *
- * A heap over its limit refuses to grow: Lua then collects its garbage, tries again and raises "not
- * enough memory". What handles that error needs some memory, too, and a collection for each of its
- * small blocks would take for ever: from the third refusal on there is a reserve for them. Larger
- * blocks are malloc's. A heap belongs to one thread at a time. Builds with AddressSanitizer take
- * every block from malloc, so that it sees them. */
+ * A heap that is full refuses to grow: Lua then collects its garbage, asks again and, refused once
+ * more, raises "not enough memory". What handles that error needs some memory, too, and a
+ * collection for each of its small blocks would take for ever: from then on there is a reserve for
+ * them, of a quarter of the limit, with a collection for each sixteenth. It is there again once the
+ * heap has room: whoever runs Lua collects when the one that met the limit is over. Larger blocks
+ * are malloc's. A heap belongs to one thread at a time. Builds with AddressSanitizer take every
+ * block from malloc, so that it sees them. */
 #ifndef PERI_HEAP_H
 #define PERI_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define PERI_HEAP_SMALL 720 /* the stack of a new coroutine */
@@ -22,7 +25,11 @@ struct peri_heap_page;
 struct peri_heap {
     size_t used;       /* bytes that Lua holds */
     size_t limit;      /* what it may hold; 0: as much as there is */
-    unsigned refusals; /* since it last was well below its limit */
+    size_t bar;        /* growing beyond it is looked at: the limit, or 1 while Lua collects */
+    size_t room;       /* of small blocks before the next collection, once there were refusals */
+    unsigned refusals; /* errors since it last was well below its limit */
+    bool collects;     /* a block was refused, and Lua will ask for it again */
+    bool met_limit;    /* there was an error; whoever has seen it puts this back */
     void *free[PERI_HEAP_SMALL / PERI_HEAP_STEP +
                1]; /* by size class, linked through their first word */
     char *fresh;   /* the rest of the current page */
@@ -32,6 +39,9 @@ struct peri_heap {
 
 /* A zeroed heap is an empty one. Every block is gone afterwards. */
 void peri_heap_deinit(struct peri_heap *heap);
+
+/* Not while Lua asks for memory. */
+void peri_heap_set_limit(struct peri_heap *heap, size_t limit);
 
 /* lua_Alloc; `context` is the struct peri_heap. */
 void *peri_heap_allocate(void *context, void *block, size_t before, size_t after);

@@ -161,17 +161,17 @@ static struct peri_task *take(struct peri_tasks *tasks)
     return task;
 }
 
-/* A task is made even where the VM has no memory left: it fails when it runs, as those do that run
- * already. */
+/* A task that nobody waits for is made even where the VM has no memory left: it fails when it runs,
+ * as those do that run already. */
 static struct peri_task *take_from_reserve(struct peri_tasks *tasks)
 {
     struct peri_heap *heap = &peri_vm_of(tasks->L)->heap;
-    size_t limit = heap->limit;
-    if (limit == 0)
+    size_t bar = heap->bar;
+    if (heap->limit == 0)
         return NULL;
-    heap->limit = heap->used > limit ? heap->used + RESERVE : limit + RESERVE;
+    heap->bar = (heap->used > heap->limit ? heap->used : heap->limit) + RESERVE;
     struct peri_task *task = take(tasks);
-    heap->limit = limit;
+    heap->bar = bar;
     return task;
 }
 
@@ -236,6 +236,28 @@ static void reset(struct peri_task *task)
     tasks->current = outer;
 }
 
+/* What a task held that has met the memory limit is garbage now: nothing else would collect it
+ * before the limit is met again, without a reserve. Where many tasks end like that, collecting
+ * takes a tenth of the time. Finalizers run on the time of the task. */
+static void collect(struct peri_task *task)
+{
+    struct peri_tasks *tasks = task->all;
+    struct peri_task *outer = tasks->current;
+    uint64_t began = uv_hrtime();
+    if (began < tasks->collect_after)
+        return;
+    tasks->current = task;
+    tasks->unyieldable++;
+    void *watched = peri_slice_begin(task);
+    lua_gc(tasks->L, LUA_GCCOLLECT);
+    peri_slice_end(task, watched);
+    tasks->unyieldable--;
+    tasks->current = outer;
+    peri_heap_settle(&peri_vm_of(tasks->L)->heap);
+    uint64_t ended = uv_hrtime();
+    tasks->collect_after = ended + 9 * (ended - began);
+}
+
 static void finish(struct peri_task *task, int status)
 {
     struct peri_tasks *tasks = task->all;
@@ -256,7 +278,9 @@ static void finish(struct peri_task *task, int status)
     peri_scope_abandon(&task->root);
     task->work = NULL;
     task->told = task->overstayed = 0;
-    task->slow = task->computed = task->killed = false;
+    if (task->starved)
+        collect(task);
+    task->slow = task->computed = task->killed = task->starved = false;
     recycle(task);
     if (tasks->alive == 0 && tasks->drained != NULL)
         tasks->drained(tasks);
@@ -336,7 +360,12 @@ static bool resume(struct peri_task *task, int arguments)
     tasks->depth--;
     tasks->current = outer;
     tasks->unyieldable = unyieldable;
-    peri_heap_settle(&peri_vm_of(tasks->L)->heap);
+    struct peri_heap *heap = &peri_vm_of(tasks->L)->heap;
+    peri_heap_settle(heap);
+    if (__builtin_expect(heap->met_limit, 0)) {
+        heap->met_limit = false;
+        task->starved = true;
+    }
 
     if (status != LUA_YIELD) {
         finish(task, status);
@@ -357,7 +386,7 @@ static bool resume(struct peri_task *task, int arguments)
 struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *parent)
 {
     struct peri_task *task = take(tasks);
-    if (task == NULL)
+    if (task == NULL && parent == NULL)
         task = take_from_reserve(tasks);
     if (task == NULL)
         return NULL;

@@ -75,6 +75,7 @@ struct peri_task {
     bool slow : 1;     /* has held the loop: it gets short slices, behind the others */
     bool computed : 1; /* used up a slice */
     bool killed : 1;   /* ended for good */
+    bool starved : 1;  /* has met the memory limit of its VM */
 };
 
 enum peri_finalizer {
@@ -109,6 +110,7 @@ struct peri_tasks {
     unsigned events_before; /* ... and the one before it */
     uint64_t rest_until;    /* uv_hrtime(): slow tasks leave the loop to the others until then */
     struct peri_timer rest;
+    uint64_t collect_after;    /* uv_hrtime(): no collection at the end of a task before */
     struct peri_place *places; /* that were logged, see slice.c */
     unsigned place_count;
     unsigned noted_slice;

@@ -373,7 +373,7 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
 {
     lua_State *L = vm->L;
     struct load load = {.config = config, .app = &vm->app};
-    vm->heap.limit = config->lua_memory;
+    peri_heap_set_limit(&vm->heap, config->lua_memory);
     vm->tasks.traces = config->dev;
     if (vm->load_until != NULL)
         lua_sethook(L, on_count, LUA_MASKCOUNT, STEPS_BETWEEN_LOOKS);

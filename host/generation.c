@@ -303,7 +303,7 @@ void peri_generation_close(struct peri_loop *loop)
 void peri_generation_free(struct peri_loop *loop)
 {
     struct peri_list *link;
-    while ((link = peri_list_first(&loop->vms)) != NULL)
+    while ((link = peri_list_pop(&loop->vms)) != NULL)
         free_vm(peri_container_of(link, struct peri_vm, life.link));
     loop->vm = NULL;
 }

@@ -558,7 +558,8 @@ int peri_hop_answer(lua_State *L, struct peri_exchange *exchange, const struct p
     out->len = 0;
     peri_buf_add_byte(out, OUTCOME_ANSWER);
     peri_buf_add(out, &head, sizeof(head));
-    peri_buf_add(out, answer->type, answer->type_len);
+    if (answer->type != NULL)
+        peri_buf_add(out, answer->type, answer->type_len);
     peri_buf_add(out, answer->body, answer->body_len);
     size_t headers_at = out->len;
     if (answer->headers != 0 && peri_answer_add_headers(L, answer->headers, out) != 0)

@@ -201,7 +201,7 @@ static void on_load_ended(struct peri_reload *reload, int code, const char *erro
         peri_supervised_reloaded();
     if (error != NULL) {
         on_load_failed(signals, code, error);
-    } else {
+    } else if (app != NULL) {
         choose_max_connections(signals->server);
         peri_app_warn(app);
         if (signals->announced)

@@ -6,6 +6,7 @@
 #include "vm.h"
 
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -181,7 +182,10 @@ static int app_settings(lua_State *L)
 static int app_add_setting(lua_State *L)
 {
     char *text = strdup(luaL_checkstring(L, 1)); /* for the life of the process */
-    lua_pushboolean(L, text != NULL && peri_config_add_setting(text));
+    bool added = text != NULL && peri_config_add_setting(text);
+    if (!added)
+        free(text);
+    lua_pushboolean(L, added);
     return 1;
 }
 

@@ -57,7 +57,7 @@ struct look_job {
 static void look_run(struct peri_job *job)
 {
     struct look_job *look = peri_container_of(job, struct look_job, job);
-    struct stat stat_;
+    struct stat stat_ = {0};
     int rc = 0;
     if (look->open) {
         /* O_NONBLOCK: a pipe without a writer would hold the thread forever. */

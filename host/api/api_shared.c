@@ -177,7 +177,10 @@ static int shared_incr(lua_State *L)
         peri_store_incr(peri_store_of_process(), key, len, &value, &initial, ttl);
     if (result != PERI_STORE_DONE)
         return push_outcome(L, result);
-    push_value(L, &value, NULL);
+    if (value.kind == PERI_STORE_INTEGER)
+        lua_pushinteger(L, value.integer);
+    else
+        lua_pushnumber(L, value.number);
     return 1;
 }
 

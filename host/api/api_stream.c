@@ -404,7 +404,7 @@ static int push_name(lua_State *L, int (*name_of)(int fd, struct sockaddr *name,
     int rc = uv_fileno(&stream->uv.handle, &fd);
     if (rc == 0 && name_of(fd, (struct sockaddr *) &name, &len) != 0)
         rc = uv_translate_sys_error(errno);
-    if (rc < 0)
+    if (rc != 0)
         return peri_push_error(L, rc);
     return peri_address_push(L, (const struct sockaddr *) &name, len);
 }

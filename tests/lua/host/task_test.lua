@@ -275,7 +275,7 @@ end)
 
 leaves_nothing("deep trees of tasks neither overflow nor starve", function(t)
   local deepest = 0
-  local function tree(g, depth)
+  local function tree(_, depth)
     deepest = math.max(deepest, depth)
     if depth < 2000 then
       task.group(function(inner)

@@ -4,7 +4,8 @@
  * A job is a userdata on the stack of the coroutine that waits for it. `run` is called on another
  * thread and touches nothing but the job; `op.finish` pushes its results on the VM's thread;
  * `deinit` frees what the job owns, when Lua collects it, so also after a cancellation. A job that
- * has not begun when its task is cancelled never runs; one that runs is waited for. */
+ * has not begun when its task is cancelled never runs; one that runs is waited for: what
+ * takes long sets an `op.cancel` that makes it stop. */
 #ifndef PERI_WORK_H
 #define PERI_WORK_H
 

@@ -1,6 +1,7 @@
 /* perigee.host.compress: gzip, deflate (the zlib format, as HTTP means it) and brotli of whole
- * strings. Long ones are worked on at the threadpool where the caller may wait. What unpacks has a
- * limit, so that a bomb is an error and not the end of the memory. */
+ * strings. Long ones, and short ones that unpack to long ones, are worked on at the threadpool
+ * where the caller may wait; when nobody waits any more the work stops at its next piece. What
+ * unpacks has a limit, so that a bomb is an error and not the end of the memory. */
 #include "api.h"
 
 #include "buf.h"
@@ -10,11 +11,13 @@
 #include <brotli/decode.h>
 #include <brotli/encode.h>
 #include <lauxlib.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 #define LONG_DATA 65536 /* bytes from which the threadpool is worth its way there and back */
+#define LONG_RESULT (4 * LONG_DATA) /* the same for what a short one unpacks to */
 #define PIECE 65536
 #define GZIP (MAX_WBITS + 16) /* zlib's way to ask for its format */
 
@@ -36,7 +39,13 @@ struct compress_job {
     uint64_t max_bytes;
     struct peri_buf result;
     enum fault fault;
+    atomic_bool stop; /* nobody waits for it any more */
 };
+
+static bool goes_on(const struct compress_job *self)
+{
+    return self->fault == FAULT_NONE && !atomic_load_explicit(&self->stop, memory_order_relaxed);
+}
 
 static void zlib_pack(struct compress_job *self)
 {
@@ -49,7 +58,7 @@ static void zlib_pack(struct compress_job *self)
     stream.next_in = (Bytef *) self->data;
     stream.avail_in = (uInt) self->len;
     int rc = Z_OK;
-    while (rc == Z_OK) {
+    while (rc == Z_OK && goes_on(self)) {
         char *at = peri_buf_reserve(&self->result, PIECE);
         stream.next_out = (Bytef *) at;
         stream.avail_out = PIECE;
@@ -71,7 +80,7 @@ static void zlib_unpack(struct compress_job *self)
     }
     stream.next_in = (Bytef *) self->data;
     stream.avail_in = (uInt) self->len;
-    while (self->fault == FAULT_NONE) {
+    while (goes_on(self)) {
         char *at = peri_buf_reserve(&self->result, PIECE);
         stream.next_out = (Bytef *) at;
         stream.avail_out = PIECE;
@@ -91,13 +100,28 @@ static void zlib_unpack(struct compress_job *self)
 
 static void brotli_pack(struct compress_job *self)
 {
-    size_t len = BrotliEncoderMaxCompressedSize(self->len);
-    char *at = peri_buf_reserve(&self->result, len > 0 ? len : 64);
-    if (BrotliEncoderCompress(self->level, BROTLI_DEFAULT_WINDOW, BROTLI_MODE_GENERIC, self->len,
-                              (const uint8_t *) self->data, &len, (uint8_t *) at))
-        self->result.len = len;
-    else
+    BrotliEncoderState *state = BrotliEncoderCreateInstance(NULL, NULL, NULL);
+    if (state == NULL) {
         self->fault = FAULT_MEMORY;
+        return;
+    }
+    BrotliEncoderSetParameter(state, BROTLI_PARAM_QUALITY, (uint32_t) self->level);
+    BrotliEncoderSetParameter(state, BROTLI_PARAM_SIZE_HINT, (uint32_t) self->len);
+    const uint8_t *in = (const uint8_t *) self->data;
+    size_t left = self->len;
+    while (!BrotliEncoderIsFinished(state) && goes_on(self)) {
+        size_t given = left < PIECE ? left : PIECE;
+        size_t rest = given;
+        uint8_t *out = (uint8_t *) peri_buf_reserve(&self->result, PIECE);
+        size_t room = PIECE;
+        BrotliEncoderOperation operation =
+            given == left ? BROTLI_OPERATION_FINISH : BROTLI_OPERATION_PROCESS;
+        if (!BrotliEncoderCompressStream(state, operation, &rest, &in, &room, &out, NULL))
+            self->fault = FAULT_MEMORY;
+        left -= given - rest;
+        self->result.len += PIECE - room;
+    }
+    BrotliEncoderDestroyInstance(state);
 }
 
 static void brotli_unpack(struct compress_job *self)
@@ -110,7 +134,7 @@ static void brotli_unpack(struct compress_job *self)
     const uint8_t *in = (const uint8_t *) self->data;
     size_t in_len = self->len;
     BrotliDecoderResult rc = BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT;
-    while (rc == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT && self->fault == FAULT_NONE) {
+    while (rc == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT && goes_on(self)) {
         uint8_t *out = (uint8_t *) peri_buf_reserve(&self->result, PIECE);
         size_t room = PIECE;
         rc = BrotliDecoderDecompressStream(state, &in_len, &in, &room, &out, NULL);
@@ -133,6 +157,13 @@ static void compress_run(struct peri_job *job)
 {
     struct compress_job *self = peri_container_of(job, struct compress_job, job);
     self->work(self);
+}
+
+static void compress_cancel(struct peri_op *op)
+{
+    struct compress_job *self = peri_container_of(op, struct compress_job, job.op);
+    atomic_store(&self->stop, true);
+    uv_cancel((uv_req_t *) &self->job.req);
 }
 
 static void compress_deinit(struct peri_job *job)
@@ -159,32 +190,53 @@ static int compress_finish(lua_State *L, struct peri_op *op)
     }
 }
 
-/* Works on the string at index 2 as `job` says, here or on the threadpool. */
-static int start(lua_State *L, const struct compress_job *job)
+static struct compress_job *prepare(lua_State *L, const struct compress_job *plan, bool waits)
 {
-    size_t len;
-    const char *data = luaL_checklstring(L, 2, &len);
-    luaL_argcheck(L, len <= INT32_MAX, 2, "2 GiB at most");
-    bool waits = len >= LONG_DATA && peri_may_wait(L);
     struct compress_job *self =
         waits ? peri_job_new(L, sizeof(*self)) : peri_job_new_in_place(L, sizeof(*self));
     self->job.run = compress_run;
     self->job.deinit = compress_deinit;
     self->job.op.finish = compress_finish;
-    self->work = job->work;
-    self->window = job->window;
-    self->level = job->level;
-    self->max_bytes = job->max_bytes;
-    self->len = len;
-    self->data = data;
-    if (!waits) {
-        self->work(self);
-        return compress_finish(L, &self->job.op);
+    self->work = plan->work;
+    self->window = plan->window;
+    self->level = plan->level;
+    self->max_bytes = plan->max_bytes;
+    self->data = lua_tolstring(L, 2, &self->len);
+    return self;
+}
+
+/* Does it here. Returns -1 when that would take long, and nothing is done. */
+static int work_here(lua_State *L, const struct compress_job *plan, bool may_wait)
+{
+    struct compress_job *self = prepare(L, plan, false);
+    if (may_wait && self->max_bytes > LONG_RESULT)
+        self->max_bytes = LONG_RESULT;
+    self->work(self);
+    if (self->fault == FAULT_TOO_MUCH && self->max_bytes < plan->max_bytes) {
+        peri_buf_deinit(&self->result);
+        return -1;
     }
-    self->copy = malloc(len); /* the string may be collected when its coroutine is dropped */
+    return compress_finish(L, &self->job.op);
+}
+
+/* Works on the string at index 2 as `plan` says, here or on the threadpool. */
+static int start(lua_State *L, const struct compress_job *plan)
+{
+    size_t len = 0;
+    luaL_checklstring(L, 2, &len);
+    luaL_argcheck(L, len <= INT32_MAX, 2, "2 GiB at most");
+    bool may_wait = peri_may_wait(L);
+    if (!may_wait || len < LONG_DATA) {
+        int count = work_here(L, plan, may_wait);
+        if (count >= 0)
+            return count;
+    }
+    struct compress_job *self = prepare(L, plan, true);
+    self->job.op.cancel = compress_cancel;
+    self->copy = malloc(len + 1); /* the string may be collected when its coroutine is dropped */
     if (self->copy == NULL)
         return luaL_error(L, "out of memory");
-    memcpy(self->copy, data, len);
+    memcpy(self->copy, self->data, len);
     self->data = self->copy;
     return peri_job_await(L, &self->job);
 }

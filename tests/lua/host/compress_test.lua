@@ -1,5 +1,7 @@
 local compress = require("perigee.compress")
 local crypto = require("perigee.crypto")
+local perigee = require("perigee")
+local task = require("perigee.task")
 
 local CODINGS = { "gzip", "deflate", "br" }
 
@@ -19,6 +21,54 @@ test("a bomb is an error", function(t)
     t:eq(data, nil)
     t:eq(err.code, "EFBIG")
     t:eq(#compress.decode(coding, bomb, { max_bytes = 10000000 }), 10000000)
+  end
+end)
+
+-- How often another task has its turn while `fn` runs.
+local function turns_during(fn)
+  local turns, done = 0, false
+  task.group(function(group)
+    group:spawn(function()
+      while not done do
+        turns = turns + 1
+        perigee.sleep(0)
+      end
+    end)
+    fn()
+    done = true
+  end)
+  return turns
+end
+
+test("a short text that unpacks to a long one is unpacked on another thread", function(t)
+  for _, coding in ipairs(CODINGS) do
+    local short = compress.encode(coding, ("\0"):rep(50000))
+    local bomb = compress.encode(coding, ("\0"):rep(10000000))
+    t:eq(#bomb < 65536, true)
+    t:eq(turns_during(function()
+      compress.decode(coding, short)
+    end) <= 2, true)
+    t:eq(turns_during(function()
+      t:eq(#compress.decode(coding, bomb), 10000000)
+    end) > 2, true)
+  end
+end)
+
+test("what nobody waits for any more stops", function(t)
+  local short, pieces = crypto.random(1 << 19), {}
+  for i = 1, 32 do
+    pieces[i] = crypto.random(1 << 20)
+  end
+  local long = table.concat(pieces)
+  for coding, level in pairs({ gzip = 9, deflate = 9, br = 9 }) do
+    local began = perigee.time.monotonic()
+    compress.encode(coding, short, { level = level })
+    local ms = perigee.time.monotonic() - began
+    began = perigee.time.monotonic()
+    local result, err = task.move_on(1, compress.encode, coding, long, { level = level })
+    t:eq(result, nil)
+    t:eq(err.code, "ETIMEDOUT")
+    t:eq(perigee.time.monotonic() - began < 32 * ms, true) -- all of it takes 64 times as long
   end
 end)
 

@@ -91,10 +91,15 @@ local function check_functions(what, functions)
   if type(functions) ~= "table" then
     errors.raise("%s: a list of functions is needed, not a %s", what, type(functions))
   end
+  local count = 0
   for key, fn in pairs(functions) do
+    count = count + 1
     if type(fn) ~= "function" then
       errors.raise("%s: a function is needed at [%s], not a %s", what, tostring(key), type(fn))
     end
+  end
+  if #functions > 0 and count ~= #functions then
+    errors.raise("%s: functions by number, without gaps, or by name, but not both", what)
   end
 end
 

@@ -313,6 +313,8 @@ leaves_nothing("mistakes are told", function(t)
   end)
   t:raises("a function is needed at [2], not a number", task.all, { forever, 1 })
   t:raises("at least one function", task.race, {})
+  t:raises("without gaps", task.all, { nil, forever })
+  t:raises("not both", task.all, { forever, name = forever })
   t:raises("milliseconds", task.timeout, -1, forever)
 end)
 

@@ -1,14 +1,13 @@
 """What schemathesis must know besides the document. All of its checks are on, none is replaced.
 
-A twin's document is FastAPI's to the byte, and FastAPI's documents leave some things unsaid. `complete` says
-them before a test is generated; `is_finding` knows the values that are converted where the document names
-another type. README.md gives the reason of each, and what FastAPI itself does. apps/items needs none of
-this: it is tested without this file.
+A twin's document is FastAPI's to the byte, and FastAPI's documents leave some things unsaid: `complete` says
+them before a test is generated. `is_finding` knows the values that are converted where the document names
+another type. README.md gives the reason of each, and what FastAPI itself does.
 
-STATUSES, in the environment, names the answers of the app that its document leaves out: "400 404".
+STATUSES, in the environment, says that this is a twin, and names the answers of the app that its document
+leaves out: "400 404". Without it the document stays as it is.
 """
 
-import copy
 import os
 
 import jsonschema_rs
@@ -44,7 +43,7 @@ def bound_integers(document):
 
 
 def add_statuses(document):
-    named = os.environ.get("STATUSES", "").split()
+    named = os.environ["STATUSES"].split()
     for operation in operations_in(document):
         for status in named + ["400"] * ("requestBody" in operation):
             operation["responses"].setdefault(status, {"description": "Not in the document"})
@@ -52,6 +51,8 @@ def add_statuses(document):
 
 @schemathesis.hook("before_load_schema")
 def complete(context, raw_schema):
+    if "STATUSES" not in os.environ:
+        return
     bound_integers(raw_schema)
     add_statuses(raw_schema)
 
@@ -77,15 +78,36 @@ def widen(value):
     return value
 
 
+def resolve(document, schema):
+    while "$ref" in schema:
+        found = document
+        for step in schema["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        schema = found
+    return schema
+
+
+def is_form_of_text(document, schema, body):
+    """Whether what a form has to say is right once it is text, as all is there: a file may hold anything."""
+    fields = resolve(document, schema).get("properties", {})
+    sent = {name: "" if "contentMediaType" in fields.get(name, {}) else value if isinstance(value, list)
+            else str(value) for name, value in body.items()}
+    return jsonschema_rs.is_valid({**schema, "components": document.get("components", {})}, sent)
+
+
 def is_converted(case):
-    """Whether nothing is wrong with a request but types in its JSON body that are converted."""
+    """Whether nothing is wrong with a request but types in its body that are converted."""
     wrong = [place for place in ParameterLocation if case.meta.is_negative_at(place)]
-    if wrong != [ParameterLocation.BODY] or case.media_type != "application/json":
+    if wrong != [ParameterLocation.BODY]:
         return False
-    content = case.operation.definition.raw["requestBody"]["content"]
-    schema = copy.deepcopy(content[case.media_type]["schema"])
-    schema["components"] = case.operation.schema.raw_schema.get("components", {})
-    return jsonschema_rs.is_valid(widen(schema), case.body)
+    document = case.operation.schema.raw_schema
+    schema = case.operation.definition.raw["requestBody"]["content"][case.media_type]["schema"]
+    if case.media_type == "multipart/form-data" and isinstance(case.body, dict):
+        return is_form_of_text(document, schema, case.body)
+    if case.media_type == "application/json":
+        whole = {**schema, "components": document.get("components", {})}
+        return jsonschema_rs.is_valid(widen(whole), case.body)
+    return False
 
 
 @schemathesis.hook("filter_failure")

@@ -522,9 +522,14 @@ def test_a_client_that_does_not_read_holds_up_nobody(seen, runtime):
 def test_a_client_that_leaves_in_the_middle_is_no_harm(seen, runtime):
     server = seen("--supervise", "off")
     for _ in range(50):
-        with Asker(socket_of(runtime, server)) as asker:
-            asker.sock.sendall(b"ps\n")
-    assert line_of(ask(runtime, server, "ps"), kind="process")
+        with Asker(socket_of(runtime, server)) as asker, contextlib.suppress(BrokenPipeError):
+            asker.sock.sendall(b"ps\n")  # cut when as many as there may be are being answered
+
+    def answers():
+        with contextlib.suppress(AssertionError, BrokenPipeError, ConnectionResetError):
+            return line_of(ask(runtime, server, "ps"), kind="process")
+
+    eventually(answers, "an answer")
 
 
 def test_an_answer_is_bounded_and_says_what_it_leaves_out(seen, runtime, tmp_path):

@@ -236,6 +236,17 @@ static const struct peri_watch_file *find_file(const struct peri_watch_state *st
     return bsearch(&key, state->files, state->count, sizeof(key), compare_files);
 }
 
+/* What we write ourselves, with `> out.txt` in the app's folder: each load would tell of itself. */
+static bool is_own_output(const struct stat *info)
+{
+    struct stat own;
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fstat(fd, &own) == 0 && own.st_dev == info->st_dev && own.st_ino == info->st_ino)
+            return true;
+    }
+    return false;
+}
+
 static void add_file(struct peri_watch *watch, struct peri_watch_state *state, const char *path,
                      const struct stat *info)
 {
@@ -311,7 +322,7 @@ static void visit(struct peri_watch *watch, struct peri_watch_state *state, cons
         walk(watch, state, path, step);
         return;
     }
-    if (!S_ISREG(info.st_mode))
+    if (!S_ISREG(info.st_mode) || is_own_output(&info))
         return;
     if (S_ISLNK(link.st_mode))
         watch_target(watch, path);

@@ -6,13 +6,14 @@ import pathlib
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
 from browser import Browser
-from server import is_sanitized, run
+from server import BINARY, environment, is_sanitized, run
 from wire import PATIENCE, eventually
 
 APP = """
@@ -187,6 +188,29 @@ def test_what_is_not_the_apps_own_loads_nothing(dev, app, name):
     answers(server, "two")
     assert reloads(server) == 1
     assert "(words.lua)" in server.output
+
+
+def test_its_own_output_loads_nothing(app):
+    """`perigee dev > output.txt` in the app's folder: a load that writes a line must not cause the next."""
+    output = app.folder / "output.txt"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [BINARY, "dev", str(app.folder), "--port", "0"],
+            env=environment(),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        eventually(lambda: "loaded again when" in output.read_text(), "the start")
+        app.say("two")
+        eventually(lambda: "reloaded in" in output.read_text(), "a load")
+        app.say("three")
+        eventually(lambda: output.read_text().count("reloaded in") > 1, "another load")
+        assert output.read_text().count("reloaded in") == 2
+        assert "output.txt" not in output.read_text()
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
 
 
 def test_a_file_that_comes_and_goes_does_no_harm(dev, app):

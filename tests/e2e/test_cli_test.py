@@ -604,6 +604,14 @@ def test_coverage_counts_the_lines_that_ran(write_app, tmp_path):
     assert "a_test.lua" not in record
 
 
+@pytest.mark.parametrize("path", [(), (".",), ("a_test.lua",), ("./a_test.lua",)])
+def test_coverage_counts_in_the_working_directory(write_app, path):
+    test = 'test("one", function(t) t:status(t:client():get("/"), 200) end)'
+    folder = write_app({"app.lua": COVERED, "a_test.lua": test})
+    result = run("test", *path, "--coverage", cwd=folder)
+    assert re.search(r"^app\.lua +73\.3%  11 of 15", result.stdout, re.M), result.stdout
+
+
 def test_watch_runs_again_when_a_file_changes(write_app):
     folder = write_app({"app.lua": APP, "a_test.lua": 'test("a", function(t) t:ok(false) end)'})
     process = subprocess.Popen(

@@ -44,7 +44,8 @@ end
 function Coverage:files(paths)
   local files = {}
   for _, path in ipairs(paths) do
-    files[#files + 1] = read_file(path, self.counts["@" .. path] or {})
+    files[#files + 1] =
+      read_file(path, self.counts["@" .. path] or self.counts["@./" .. path] or {})
   end
   return files
 end

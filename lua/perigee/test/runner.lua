@@ -60,15 +60,9 @@ end
 ---@return string? folder where the app is; or what is wrong
 ---@return string[]? sources the other Lua files of the folder
 function M.find(path)
-  if path:find("_test%.lua$") then
-    local folder = path:match("^(.*)/[^/]*$") or "."
-    local list, message = host.app.files(folder)
-    if not list then
-      return nil, message
-    end
-    return { path }, folder, {}
-  end
-  local list, message = host.app.files(path)
+  local single = path:find("_test%.lua$")
+  local folder = single and (path:match("^(.*)/[^/]*$") or ".") or path
+  local list, message = host.app.files(folder)
   if not list then
     return nil, message
   end
@@ -80,7 +74,7 @@ function M.find(path)
       sources[#sources + 1] = file.path
     end
   end
-  return tests, path, sources
+  return single and { path } or tests, folder, sources
 end
 
 -- The app of a folder; nil where there is none. `require("app")` gives the same one.

@@ -8,6 +8,7 @@ local host = require("perigee.host")
 local M = {}
 
 local LONGEST_REST_MS = 60000 -- then the clock is looked at again: it may have been set
+local HANDOVER_S = 60 -- what was due so shortly before a version takes over, and did not run, runs now
 
 local OPTIONS = {
   every = { at_start = "boolean", timeout_ms = "number", name = "string" },
@@ -27,8 +28,8 @@ end
 
 ---@class perigee.Schedule
 ---@field name string for the log
----@field key string of its last run, in the shared store
----@field due fun(last?: number): number? when it is due, as time.now() counts; nil: never again
+---@field key string of its last run, or when it was first looked at, in the shared store
+---@field due fun(last?: number, before?: number): number? when it is due, as time.now() counts, after its last run here or in the version before; nil: never again
 ---@field run fun()
 
 local function new(kind, fn, options, due)
@@ -36,7 +37,7 @@ local function new(kind, fn, options, due)
   local name = options and options.name or source
   return {
     name = name,
-    key = ("perigee.schedule:%s:%s:%s"):format(kind, source, name),
+    key = ("perigee.schedule:%s:%s"):format(kind, name),
     fn = fn,
     timeout_ms = options and options.timeout_ms,
     due = due,
@@ -53,9 +54,9 @@ function M.every(ms, fn, options)
     errors.raise("app:every: milliseconds, more than 0, are needed")
   end
   check("app:every", "every", fn, options)
-  return new("every", fn, options, function(last)
-    if last then
-      return last + ms / 1000
+  return new("every", fn, options, function(last, before)
+    if last or before then
+      return (last or before) + ms / 1000
     end
     return host.time.now() + (options and options.at_start and 0 or ms / 1000)
   end)
@@ -77,8 +78,10 @@ function M.cron(line, fn, options)
   elseif not cron.next(parsed, os.time(), options and options.utc) then
     errors.raise("app:cron: '%s' is never due", line)
   end
-  return new("cron", fn, options, function(last)
-    local after = math.tointeger(math.max(last or 0, host.time.now()) // 1)
+  return new("cron", fn, options, function(last, before)
+    local now = host.time.now()
+    local after = last and math.max(last, now) or math.max(before or now, now - HANDOVER_S)
+    after = math.tointeger(after // 1)
     return cron.next(parsed, after, options and options.utc)
   end)
 end
@@ -116,7 +119,11 @@ end
 
 local function follow(self)
   local shared = require("perigee.shared")
-  local due = self.due(shared.get(self.key)) -- the version before may have run it
+  local before = shared.get(self.key)
+  local due = self.due(nil, before)
+  if not before then
+    shared.set(self.key, host.time.now()) -- a version that follows before the first run counts from here
+  end
   while wait_until(due) do
     local last = math.max(due, host.time.now())
     shared.set(self.key, last)

@@ -1,6 +1,7 @@
 #include "generation.h"
 
 #include "log.h"
+#include "texts.h"
 #include "worker.h"
 
 #include <lauxlib.h>
@@ -62,21 +63,21 @@ static struct peri_vm *add_vm(struct peri_generation *generation, unsigned index
 }
 
 static int open_workers(struct peri_generation *generation, const struct peri_config *config,
-                        struct peri_buf *error)
+                        struct peri_texts *texts, struct peri_buf *error)
 {
     for (unsigned i = 1; i < generation->count; i++) {
         if (!peri_workers_agree(generation->vms[0], generation->vms[i], error))
             return UV_EINVAL;
     }
     int rc = peri_workers_open(&generation->workers, config, generation->vms[0],
-                               &generation->load_until, error);
+                               &generation->load_until, texts, error);
     for (unsigned i = 0; i < generation->count; i++)
         generation->vms[i]->workers = generation->workers;
     return rc;
 }
 
-int peri_generation_load(struct peri_generation *generation, const struct peri_config *config,
-                         struct peri_buf *error)
+static int load_all(struct peri_generation *generation, const struct peri_config *config,
+                    struct peri_texts *texts, struct peri_buf *error)
 {
     for (unsigned i = 0; i < generation->count; i++) {
         struct peri_vm *vm = add_vm(generation, i);
@@ -85,12 +86,22 @@ int peri_generation_load(struct peri_generation *generation, const struct peri_c
             return UV_ENOMEM;
         }
         vm->load_until = &generation->load_until;
+        vm->texts = texts;
         vm->lists_files = config->dev && i == 0;
         int rc = peri_vm_load(vm, config, error);
         if (rc != 0)
             return rc;
     }
-    return open_workers(generation, config, error);
+    return open_workers(generation, config, texts, error);
+}
+
+int peri_generation_load(struct peri_generation *generation, const struct peri_config *config,
+                         struct peri_buf *error)
+{
+    struct peri_texts *texts = peri_texts_new(); /* without it files are read again and again */
+    int rc = load_all(generation, config, texts, error);
+    peri_texts_free(texts);
+    return rc;
 }
 
 int peri_generation_load_nothing(struct peri_generation *generation,

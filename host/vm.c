@@ -6,6 +6,7 @@
 #include "hop.h"
 #include "json_lua.h"
 #include "protect.h"
+#include "texts.h"
 #include "topics.h"
 #include "worker.h"
 
@@ -73,7 +74,7 @@ static int text_loadfile(lua_State *L)
     const char *name = luaL_optstring(L, 1, NULL);
     bool has_env = !lua_isnone(L, 3);
     list_file(L, name);
-    if (luaL_loadfilex(L, name, "t") != LUA_OK) {
+    if (peri_texts_load(peri_vm_of(L)->texts, L, name) != LUA_OK) {
         lua_pushnil(L);
         lua_insert(L, -2);
         return 2;
@@ -97,7 +98,7 @@ static int text_dofile(lua_State *L)
     const char *name = luaL_optstring(L, 1, NULL);
     lua_settop(L, 1);
     list_file(L, name);
-    if (luaL_loadfilex(L, name, "t") != LUA_OK)
+    if (peri_texts_load(peri_vm_of(L)->texts, L, name) != LUA_OK)
         return lua_error(L);
     lua_callk(L, 0, LUA_MULTRET, 0, after_dofile);
     return after_dofile(L, LUA_OK, 0);
@@ -117,7 +118,7 @@ static int search_file(lua_State *L)
     lua_pop(L, 1);
     const char *file = lua_tostring(L, -1);
     list_file(L, file);
-    if (luaL_loadfilex(L, file, "t") != LUA_OK)
+    if (peri_texts_load(peri_vm_of(L)->texts, L, file) != LUA_OK)
         return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
                           lua_tostring(L, -1));
     lua_pushstring(L, file);
@@ -386,6 +387,7 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
         rc = load.missing ? UV_ENOENT : UV_EINVAL;
     }
     vm->load_until = NULL;
+    vm->texts = NULL;
     lua_sethook(L, NULL, 0, 0);
     lua_settop(L, 0);
     return rc;

@@ -31,6 +31,8 @@ struct peri_call {
     lua_Integer result; /* the integer it returned, or 0 */
 };
 
+struct peri_texts;
+
 /* What a loop thread keeps of a VM that serves its requests; see generation.h. */
 struct peri_life {
     struct peri_generation *generation;
@@ -56,6 +58,7 @@ struct peri_vm {
     struct peri_buf files; /* it loaded, each with a NUL behind; kept where `lists_files` says so */
     const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
     int request_metatable;           /* registry reference, for api_request.c; 0: not made yet */
+    struct peri_texts *texts;        /* where files come from while it loads; NULL: from the disk */
     bool lists_files;
     bool silent; /* warnings about the app are left to another VM of its generation */
     struct peri_workers *workers; /* of its generation; NULL: threaded functions are just called */

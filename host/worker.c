@@ -62,6 +62,7 @@ struct peri_workers {
     struct peri_worker *reserve; /* does urgent trips only, so that it is free when all others wait
                                     for what such a trip would set free; may be NULL */
     const atomic_ullong *load_until;
+    struct peri_texts *texts;
     unsigned loaded;
     bool closing;
     int status; /* of the first worker that did not load */
@@ -703,6 +704,7 @@ static int load(struct peri_worker *worker, struct peri_buf *error)
     vm->tasks.overrun = on_overrun;
     vm->silent = true;
     vm->load_until = workers->load_until;
+    vm->texts = workers->texts;
     rc = peri_vm_load(vm, workers->config, error);
     if (rc != 0)
         return rc;
@@ -863,7 +865,7 @@ static int start(struct peri_workers *workers, unsigned index)
 
 int peri_workers_open(struct peri_workers **opened, const struct peri_config *config,
                       const struct peri_vm *first, const atomic_ullong *load_until,
-                      struct peri_buf *error)
+                      struct peri_texts *texts, struct peri_buf *error)
 {
     *opened = NULL;
     if (first->app.threaded_count == 0)
@@ -873,6 +875,7 @@ int peri_workers_open(struct peri_workers **opened, const struct peri_config *co
     workers->first = first;
     workers->error = error;
     workers->load_until = load_until;
+    workers->texts = texts;
     atomic_init(&workers->refs, 1);
     workers->count = (unsigned) config->threads + first->app.cleans_threaded;
     workers->max_depth = first->app.limits.max_queued;
@@ -903,6 +906,7 @@ int peri_workers_open(struct peri_workers **opened, const struct peri_config *co
     pthread_mutex_unlock(&workers->lock);
     workers->error = NULL;
     workers->first = NULL;
+    workers->texts = NULL;
     if (rc == 0)
         rc = workers->status;
     if (rc != 0)

@@ -28,6 +28,7 @@
 
 struct peri_question;
 struct peri_vm;
+struct peri_texts;
 struct peri_worker;
 struct peri_workers;
 struct peri_mailbox;
@@ -72,12 +73,12 @@ struct peri_workers_stats {
 };
 
 /* Starts the workers of the generation that `first` (a loaded VM) belongs to: loads the app in
- * each, until `load_until` (see vm.h), and runs its start. Blocks until that is done. *workers is
- * NULL when the app has no threaded functions. Returns 0 or a UV_E* code with the reason in
- * `error`. */
+ * each, from `texts`, until `load_until` (see vm.h), and runs its start. Blocks until that is done.
+ * *workers is NULL when the app has no threaded functions. Returns 0 or a UV_E* code with the
+ * reason in `error`. */
 int peri_workers_open(struct peri_workers **workers, const struct peri_config *config,
                       const struct peri_vm *first, const atomic_ullong *load_until,
-                      struct peri_buf *error);
+                      struct peri_texts *texts, struct peri_buf *error);
 
 /* Whether two VMs have registered the same threaded functions; says in `error` where they differ.
  */

@@ -1,5 +1,7 @@
 """A new version of the app takes over while the server runs: SIGHUP in `perigee run`."""
 
+import contextlib
+import json
 import signal
 import threading
 
@@ -383,6 +385,34 @@ def test_worker_threads_change_with_the_loops(serve, versions):
             reload(server)
     assert load.failures == []
     assert server.json("/threaded") == server.json("/calls") == versions.number
+
+
+# Each VM that loads this app changes a file that it has just loaded.
+RESTLESS = """
+local perigee = require("perigee")
+local number = require("number")
+local app = perigee.app()
+local on_worker = perigee.threaded(function()
+  return number
+end)
+app:get("/", function()
+  return { number, on_worker() }
+end)
+local file <close> = assert(io.open(package.searchpath("number", package.path), "w"))
+file:write("return " .. number + 1)
+return app
+"""
+
+
+def test_files_that_change_while_they_are_loaded_are_no_second_version(serve, write_app):
+    folder = write_app({"app.lua": RESTLESS, "number.lua": "return 1"})
+    server = serve(folder, "--loops", 3, "--threads", 2)
+    for expected in (1, 2, 3):
+        with contextlib.ExitStack() as together:
+            for _ in range(6): # two on each loop
+                conn = together.enter_context(server.connect())
+                assert json.loads(conn.get("/").body) == [expected, expected]
+        reload(server)
 
 
 @pytest.mark.memory

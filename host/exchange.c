@@ -111,22 +111,11 @@ static void release(struct peri_exchange *exchange)
         exchange_free(exchange);
         return;
     }
-    struct peri_header *headers = exchange->request.headers;
-    uint32_t header_room = exchange->header_room;
-    struct peri_buf head = exchange->head;
-    struct peri_buf path = exchange->path;
-    struct peri_buf body = exchange->body;
-    peri_buf_reset(&head, KEPT);
-    peri_buf_reset(&path, KEPT);
-    peri_buf_reset(&body, KEPT);
-    memset(exchange, 0, offsetof(struct peri_exchange, http));
+    peri_buf_reset(&exchange->head, KEPT);
+    peri_buf_reset(&exchange->path, KEPT);
+    peri_buf_reset(&exchange->body, KEPT);
+    exchange->conn = NULL;
     memset(&exchange->operation, 0, sizeof(*exchange) - offsetof(struct peri_exchange, operation));
-    exchange->loop = loop;
-    exchange->request.headers = headers;
-    exchange->header_room = header_room;
-    exchange->head = head;
-    exchange->path = path;
-    exchange->body = body;
     peri_list_append(&loop->free_exchanges, &exchange->link);
     loop->free_exchange_count++;
 }

@@ -43,21 +43,28 @@ struct peri_exchange_op {
 };
 
 struct peri_exchange {
-    struct peri_conn *conn; /* NULL after an abort, and on a worker */
+    /* Goes from request to request: */
     struct peri_loop *loop; /* NULL on a worker */
+    struct peri_list link;
+    struct peri_buf head;   /* own copy of the head, once it is needed */
+    struct peri_buf path;   /* the decoded path, when decoding changed it */
+    struct peri_buf body;   /* own copy of the body, once it is needed */
+    struct peri_timer ping; /* of a streamed answer that is kept alive */
+    uint32_t header_room;   /* of request.headers */
+
+    /* Set when a request begins: */
+    struct peri_conn *conn; /* NULL after an abort, and on a worker */
     struct peri_scratch *scratch;
     struct peri_vm *vm; /* the loop's current one when the request began; it stays for it */
-    struct peri_list link;
     struct peri_http http;
     struct peri_request request;
     struct peri_match match; /* parameters point into the head or into `path` */
+
+    /* Zeroed when it is over, from here to the end: */
     const struct peri_operation *operation;
-    struct peri_buf head; /* own copy of the head, once it is needed */
-    struct peri_buf path; /* the decoded path, when decoding changed it */
 
     const char *body_at; /* the body so far: in the bytes being fed, or in `body` */
     size_t body_len;
-    struct peri_buf body;
     uint64_t body_total; /* bytes that arrived, taken ones included */
 
     struct peri_inflate *inflate; /* of a compressed body that is declared; else NULL */
@@ -75,7 +82,6 @@ struct peri_exchange {
     uint64_t started_ns;     /* 0 while nobody logs */
     int after;               /* registry reference of functions to run behind the answer; 0: none */
     uint64_t sent;           /* bytes of body sent */
-    uint32_t header_room;    /* of request.headers */
     uint64_t id;             /* 0 until somebody asks */
     uint64_t body_since;     /* uv_now() when the client began to be timed */
     uint64_t body_base;      /* body_total at that time */
@@ -88,12 +94,11 @@ struct peri_exchange {
     bool failed;   /* the answer was cut: the connection is of no more use */
     bool keep_alive;
     bool chunked_out;
-    uint8_t host_params;    /* the last of match.params, which point into the head in any case */
-    struct peri_timer ping; /* of a streamed answer that is kept alive */
-    uint32_t ping_ms;       /* how long it may be silent; 0: for ever */
-    bool sized_out;         /* a streamed answer of a declared length: */
-    uint64_t owed;          /* bytes of it that are still to come */
-    bool in_place;          /* body_at points into the bytes being fed */
+    uint8_t host_params; /* the last of match.params, which point into the head in any case */
+    uint32_t ping_ms;    /* how long it may be silent; 0: for ever */
+    bool sized_out;      /* a streamed answer of a declared length: */
+    uint64_t owed;       /* bytes of it that are still to come */
+    bool in_place;       /* body_at points into the bytes being fed */
     bool said_continue;
     bool complete;    /* the whole message has arrived */
     bool for_develop; /* develop.c answers it */

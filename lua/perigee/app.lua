@@ -407,6 +407,9 @@ local function build_operation(self, operation, singletons)
   if operation.etag then
     handler = conditional.tagged(handler, operation.status, response)
   end
+  if plan.cleans then
+    handler = response_of.checked(handler, operation.status, response)
+  end
   local resolves = #plan.steps > 0
   local sees = declared ~= nil and sees_invalid(operation, plan)
   local wrapped = #operation.middlewares > 0

@@ -66,7 +66,10 @@ local function find_handler(handlers, err)
   return handlers[status]
 end
 
-local function unwrapped(err)
+--- What was raised: an error as the functions of the app know it.
+---@param err any
+---@return any
+function M.unwrapped(err)
   if getmetatable(err) == Failure then
     return err.cause
   end
@@ -107,7 +110,7 @@ function M.answering(handler, failing, status, schema)
     for i = from, #chain do
       local found = find_handler(chain[i], err)
       if found then
-        local ok, result = xpcall(found, keep_traceback, req, unwrapped(err))
+        local ok, result = xpcall(found, keep_traceback, req, M.unwrapped(err))
         if ok then
           local error_status = errors.is_answer(err) and err.status or 500
           return response.replace(response.of(result, error_status), host.response.take(req))

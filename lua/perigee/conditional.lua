@@ -4,7 +4,6 @@
 local errors = require("perigee.errors")
 local headers = require("perigee.headers")
 local http_date = require("perigee.http_date")
-local json = require("perigee.json")
 local response = require("perigee.response")
 
 local M = {}
@@ -78,22 +77,6 @@ function M.check(req, etag, modified)
   end
 end
 
--- The text of a response that is there as a whole; nil for streams and files.
-local function text_of(answer)
-  if answer.body or answer.stream or answer.file then
-    return answer.body
-  elseif answer.json == nil then
-    return ""
-  elseif not answer.schema then
-    return json.encode(answer.json)
-  end
-  local text, message = answer.schema:encode(answer.json)
-  if not text then
-    error(message, 0)
-  end
-  return text
-end
-
 local function tag_of(text)
   local digest = require("perigee.crypto").hash("sha1", text)
   return '"'
@@ -115,7 +98,7 @@ function M.tagged(handler, status, schema)
     answer.is_plain = answer.is_plain or answer ~= result
     local reads = req.method == "GET" or req.method == "HEAD"
     local final = answer.is_plain and req.response.status or answer.status
-    local text = reads and final == 200 and not answer:get("ETag") and text_of(answer)
+    local text = reads and final == 200 and not answer:get("ETag") and response.written(answer)
     if not text then
       return answer
     end

@@ -2,6 +2,7 @@
 --- load, as a flat list of steps; a request walks it. The order is FastAPI's: depth first, each
 --- dependency once per request, one whose inputs are not valid is skipped while the others still run.
 
+local compose = require("perigee.compose")
 local errors = require("perigee.errors")
 local hop = require("perigee.hop")
 local host = require("perigee.host")
@@ -390,14 +391,15 @@ end
 
 -- What was opened for a request, closed in reverse order when the variable that holds it goes out of
 -- scope: after the handler, after an error, after a cancellation. What a close function raises takes
--- the place of the error it was given.
+-- the place of the error it was given; the same error, raised again, changes nothing.
 local Opened = {}
 
 local function close_all(opened, err)
   local last = err
   for i = #opened, 1, -1 do
-    local ok, raised = pcall(opened[i].close, opened[i].value, last)
-    if not ok then
+    local cause = compose.unwrapped(last)
+    local ok, raised = pcall(opened[i].close, opened[i].value, cause)
+    if not ok and not rawequal(raised, cause) then
       last = raised
     end
   end

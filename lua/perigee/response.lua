@@ -183,6 +183,39 @@ function M.texts(handler, content_type, status)
   end
 end
 
+--- The text of a response that is there as a whole; nil for streams and files. Raises where a value
+--- cannot be sent, or breaks its declared type.
+---@param answer perigee.Response
+---@return string?
+function M.written(answer)
+  if answer.body or answer.stream or answer.file then
+    return answer.body
+  elseif answer.json == nil then
+    return ""
+  elseif not answer.schema then
+    return json.encode(answer.json)
+  end
+  local text, message = answer.schema:encode(answer.json)
+  if not text then
+    error("the result cannot be sent: " .. message, 0)
+  end
+  return text
+end
+
+--- Makes a result that cannot be sent an error of its handler, for operations whose dependencies close
+--- before the answer leaves: what is not confirmed must not be committed.
+---@param handler perigee.Handler
+---@param status integer of a plain result
+---@param schema? userdata of a plain result
+---@return perigee.Handler
+function M.checked(handler, status, schema)
+  return function(req)
+    local result = handler(req)
+    M.written(M.of(result, status, schema))
+    return result
+  end
+end
+
 --- What `req.response` is: the part of a response that can be filled in while the result itself is a
 --- plain value, by the handler or by a dependency.
 ---@return perigee.Response

@@ -46,7 +46,8 @@ const struct peri_json_node *peri_node_find(const struct peri_json_node *object,
     return found;
 }
 
-/* The member of this name in Lua, where it differs from the one on the wire. */
+/* The member of this name in Lua, where it differs from the one on the wire: a value that was
+ * validated before has those, and so has what an app writes itself. */
 static const struct peri_member *find_by_name(const struct peri_model *model, struct peri_text key)
 {
     for (uint32_t i = 0; i < model->count; i++) {
@@ -63,7 +64,7 @@ static const struct peri_member *find_member(const struct peri_site *site,
     if (key->type != PERI_JSON_STRING)
         return NULL;
     const struct peri_member *member = peri_model_find(model, key->string, key->count);
-    if (member == NULL && site->run->from_lua)
+    if (member == NULL && site->run->mode == PERI_MODE_VALUE)
         member = find_by_name(model, peri_text_of(key));
     return member;
 }

@@ -384,17 +384,19 @@ local function merge(node, value, patch)
     merged[key] = item
   end
   local was_set = type(patch.fields_set) == "function" and patch:fields_set() or patch
-  local types = {}
+  local fields, names = {}, {}
   for _, field in ipairs(node.fields) do
-    types[field.name] = field.type
+    fields[field.name] = field
+    names[field.type.alias or field.name] = field.name
   end
   for key in pairs(was_set) do
     local item = rawget(patch, key)
+    key = fields[key] and key or names[key] or key
     if item == json.null then
       item = nil
     end
-    if types[key] and item ~= nil then
-      item = merge(types[key], merged[key], item)
+    if fields[key] and item ~= nil then
+      item = merge(fields[key].type, merged[key], item)
     end
     merged[key] = item
   end
@@ -402,7 +404,8 @@ local function merge(node, value, patch)
 end
 
 --- A model's value with the fields of a patch in place of its own (RFC 7396): those that the patch does not
---- have stay, those that are null there are gone, objects are merged inside. Validated as a whole.
+--- have stay, those that are null there are gone, objects are merged inside. Validated as a whole. A patch may
+--- name fields as here or as on the wire (`alias`).
 ---@param value table
 ---@param patch table plain, or a value of this model's partial()
 ---@return any value nil when the result is not valid

@@ -223,3 +223,28 @@ def test_tags_are_for_whole_answers_of_200(client):
     assert client.get("/tagged/checked").json() == "new"
     assert client.get("/tagged/checked", headers={"if-none-match": '"7"'}).status_code == 304
     assert client.get("/xml").headers["content-type"] == "application/xml"
+
+
+def test_a_patch_of_a_model_with_aliases(serve, write_app):
+    app = """
+local perigee = require("perigee")
+local t = perigee.types
+local app = perigee.app({})
+local Sub = t.model("Sub", { x = t.integer({ alias = "ex" }) })
+local Item = t.model("Item", {
+  name = t.string({ alias = "nm" }),
+  subs = t.array(Sub, { default = {} }),
+})
+local item = assert(Item:validate({ nm = "a", subs = { { ex = 1 } } }))
+app:patch("/declared", { body = Item:partial("Patch"), response = Item }, function(req)
+  return Item:merge(item, req.body)
+end)
+app:patch("/plain", { response = Item }, function(req)
+  return Item:merge(item, req:json())
+end)
+return app
+"""
+    with serve(write_app(app)).client() as client:
+        for path in ("/declared", "/plain"):
+            answer = client.patch(path, json={"nm": "b"})
+            assert answer.json() == {"nm": "b", "subs": [{"ex": 1}]}

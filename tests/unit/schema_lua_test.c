@@ -280,6 +280,18 @@ static void a_response_is_filtered_and_ordered_by_its_type(void **state)
         "  '{\"a\":{\"name\":\"a\",\"price\":1.0}}')\n");
 }
 
+static void a_value_of_lua_may_use_the_names_of_its_fields(void **state)
+{
+    (void) state;
+    run("local A = t.model{ name = 'A', fields = { { 'id', t.integer{ alias = '_id' } } } }\n"
+        "local p = compile(t.model{ name = 'B', fields = {\n"
+        "  { 'all', t.array{ item = A, alias = 'first' } } } })\n"
+        "local value = p:validate{ first = { { _id = '4' } } }\n"
+        "eq(value.all[1].id, 4)\n"
+        "eq(p:validate(value).all[1].id, 4)\n"
+        "eq((p:validate_json('{\"all\":[]}')), nil)\n");
+}
+
 static void a_response_speaks_its_aliases(void **state)
 {
     (void) state;
@@ -391,6 +403,7 @@ int main(void)
         cmocka_unit_test(the_datetime_family_counts_like_pythons),
         cmocka_unit_test(checks_run_on_valid_input_and_may_refuse),
         cmocka_unit_test(a_response_is_filtered_and_ordered_by_its_type),
+        cmocka_unit_test(a_value_of_lua_may_use_the_names_of_its_fields),
         cmocka_unit_test(a_response_speaks_its_aliases),
         cmocka_unit_test(a_models_value_remembers_its_model_in_a_union),
         cmocka_unit_test(scalars_are_written_as_their_type_says),

@@ -6,7 +6,7 @@
  * together get half of the loop's time at most. Without an overrun no hook is ever set, because a
  * standing one makes Lua more than twice as slow.
  *
- * Where Lua cannot yield (in a comparator of table.sort, say) the hook looks again every now and
+ * Where Lua cannot yield (in a __tostring that tostring calls, say) the hook looks again every now and
  * then, until the coroutine can be left or the task's deadline has passed: then it raises. So it
  * does, everywhere, in a task that was cancelled and computes on.
  *

@@ -615,7 +615,7 @@ struct peri_task *peri_task_check_waits(lua_State *L)
         luaL_error(L, "cannot wait here: the app loads; wait in app:on_start()");
     if (!lua_isyieldable(L) || task->all->unyieldable > 0)
         luaL_error(L, "cannot wait here: a C function that cannot be left is running (such as "
-                      "table.sort or string.gsub with a callback); wait before or after it");
+                      "tostring, load or require with a callback); wait before or after it");
     return task;
 }
 

@@ -1,6 +1,7 @@
 #include "vm.h"
 
 #include "api/api.h"
+#include "callbacks.h"
 #include "finalizer.h"
 #include "framework.h"
 #include "hop.h"
@@ -172,6 +173,7 @@ static int open_libraries(lua_State *L)
     lua_setfield(L, -2, "__tostring");
     lua_pop(L, 1);
     peri_protect_open(L);
+    peri_callbacks_open(L);
     peri_finalizer_open(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_cjson);

@@ -22,7 +22,7 @@ WAYS = [
     "swallowed-waits",
     "after-waiting",
 ]
-CANNOT_BE_LEFT = {"message-handler", "tostring", "sort", "gsub"}
+CANNOT_BE_LEFT = {"message-handler", "tostring"}
 TIMEOUT = b'{"detail":"Gateway Timeout"}'
 
 

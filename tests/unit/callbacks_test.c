@@ -1,0 +1,221 @@
+/* table.sort and string.gsub with callbacks against Lua's own: the same chunk runs in a state with
+ * ours and in one without, and says the same. What they add (waiting, slices) is in task_test.c and
+ * slice_test.c. */
+#include "callbacks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <lauxlib.h>
+#include <lualib.h>
+
+/* Runs a chunk and keeps what it returned, as one text. */
+static void run(const char *chunk, bool ours, char *said, size_t size)
+{
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    if (ours)
+        peri_callbacks_open(L);
+    int rc = luaL_loadbuffer(L, chunk, strlen(chunk), "=chunk") || lua_pcall(L, 0, 1, 0);
+    snprintf(said, size, "%s%s", rc != 0 ? "error: " : "", luaL_tolstring(L, -1, NULL));
+    lua_close(L);
+}
+
+static void same(const char *chunk)
+{
+    static char lua[1 << 20];
+    static char ours[1 << 20];
+    run(chunk, false, lua, sizeof(lua));
+    run(chunk, true, ours, sizeof(ours));
+    size_t at = 0;
+    while (lua[at] != '\0' && lua[at] == ours[at])
+        at++;
+    if (lua[at] != ours[at]) /* the text may be long */
+        fail_msg("Lua says ...%.100s\nand we say ...%.100s", lua + (at < 20 ? 0 : at - 20),
+                 ours + (at < 20 ? 0 : at - 20));
+}
+
+#define SHOW                                                                                       \
+    "local function show(...)\n"                                                                   \
+    "  local list = table.pack(...)\n"                                                             \
+    "  for i = 1, list.n do list[i] = tostring(list[i]) end\n"                                     \
+    "  return table.concat(list, '|')\n"                                                           \
+    "end\n"
+
+static void sorting_asks_the_same_questions(void **state)
+{
+    (void) state;
+    same("local asked, all = {}, {}\n"
+         "local seed = 1\n"
+         "local function random(n) seed = (seed * 1103515245 + 12345) % 2147483648\n"
+         "  return seed // 65536 % n end\n"
+         "for n = 0, 70 do for _, kinds in ipairs({1, 3, 1000}) do\n"
+         "  local list = {}\n"
+         "  for i = 1, n do list[i] = random(kinds) end\n"
+         "  table.sort(list, function(a, b) asked[#asked + 1] = a .. '<' .. b return a < b end)\n"
+         "  all[#all + 1] = table.concat(list, ',')\n"
+         "end end\n"
+         "return table.concat(all, ';') .. table.concat(asked, ',')");
+}
+
+static void sorting_is_right_for_any_shape(void **state)
+{
+    (void) state;
+    char said[100];
+    run("local shapes = {function(i) return i end, function(i) return -i end,\n"
+        "  function() return 1 end, function(i) return i % 7 end,\n"
+        "  function(i, n) return i < n / 2 and i or n - i end,\n"
+        "  function(i) return i * 7919 % 10007 end}\n"
+        "for _, shape in ipairs(shapes) do\n"
+        "  local list, sum, n = {}, 0, 20000\n"
+        "  for i = 1, n do list[i] = shape(i, n) sum = sum + list[i] end\n"
+        "  local asked = 0\n"
+        "  table.sort(list, function(a, b) asked = asked + 1 return a > b end)\n"
+        "  for i = 1, n do sum = sum - list[i] assert(i == 1 or list[i - 1] >= list[i]) end\n"
+        "  assert(sum == 0 and #list == n and asked < 1000000)\n"
+        "end\n"
+        "return 'sorted'",
+        true, said, sizeof(said));
+    assert_string_equal(said, "sorted");
+}
+
+static void sorting_fails_as_in_lua(void **state)
+{
+    (void) state;
+    static const char *const calls[] = {
+        "table.sort, {3, 1, 2, 5, 4}, function() return true end",
+        "table.sort, {1, 1, 1, 1, 1}, function(a, b) return a <= b end",
+        "table.sort, {1, 'x'}, function(a, b) return a < b end",
+        "table.sort, {1, 2}, 5",
+        "table.sort, {1}, 5",
+        "table.sort, {}, 5",
+        "table.sort, 5, function() end",
+        "table.sort",
+        "table.sort, {1, 2}, function() error('x') end",
+        "table.sort, {1, 2}, function() error({}, 0) end and nil",
+        "table.sort, setmetatable({}, {__len = function() return math.maxinteger end}), print",
+        "table.sort, setmetatable({}, {__len = function() return 'x' end}), print",
+        "table.sort, {3, 2, 1, n = 1}, nil",
+    };
+    char chunk[500];
+    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+        snprintf(chunk, sizeof(chunk),
+                 SHOW "return show(pcall(%s)) .. show(pcall(function() local t = {%s}\n"
+                      "t[1](table.unpack(t, 2)) end))",
+                 calls[i], calls[i]);
+        same(chunk);
+    }
+}
+
+static void sorting_honours_metamethods(void **state)
+{
+    (void) state;
+    same(SHOW "local data = {5, 3, 4, 1, 2}\n"
+              "local list = setmetatable({}, {__len = function() return 5 end,\n"
+              "  __index = function(_, k) return data[k] end,\n"
+              "  __newindex = function(_, k, v) data[k] = v end})\n"
+              "table.sort(list, function(a, b) return a < b end)\n"
+              "return show(table.unpack(data))");
+}
+
+/* Each text with each pattern, replaced in each way. */
+static void replacing_is_as_in_lua(void **state)
+{
+    (void) state;
+    same(SHOW "local texts = {'', 'a', 'abc', 'aaa', 'hello world', ' a b  c ', 'x\\0y\\0', '%d', "
+              "'a.b',\n"
+              "  ('ab'):rep(200), 'THE (quick) fox', 42}\n"
+              "local patterns = {'', 'a', '.', 'a*', 'a-', '^', '^a', '^a*', '$', 'a$', '%w+', "
+              "'%w*', '()',\n"
+              "  '(a)(b)', '(%w)()', '%s*', '%f[%w]%w+', '(.)%1', '%b()', '[^a]', 'b-', '%z', "
+              "'ab?', '.-b',\n"
+              "  '^%s*', '%s*$', '(%w*)', '((a)(b))', '%', '[', '(', ')', '%f', '%b', '(()', '%1', "
+              "'^^', 4}\n"
+              "local ways = {\n"
+              "  function(...) return '<' .. show(...) .. '>' end,\n"
+              "  function() end, function() return false end, function() return 7 end,\n"
+              "  function(a) return a end, function(a) return '%0' .. tostring(a) end,\n"
+              "  setmetatable({}, {__index = function(_, k) return '[' .. k .. ']' end}),\n"
+              "  setmetatable({a = 'A'}, {__index = {b = 'B', ab = false}}),\n"
+              "  setmetatable({a = 'A'}, {}), {a = 'A'}, 'x%0', string.upper,\n"
+              "}\n"
+              "local said = {}\n"
+              "for _, text in ipairs(texts) do for _, pattern in ipairs(patterns) do\n"
+              "  for _, way in ipairs(ways) do for _, limit in ipairs({-1, 0, 1, 2, 1000}) do\n"
+              "    local r = show(pcall(function()\n"
+              "      return string.gsub(text, pattern, way, limit ~= 1000 and limit or nil) end))\n"
+              "    local sum = 0\n"
+              "    for i = 1, #r do sum = (sum * 31 + r:byte(i)) & 0xffffffff end\n"
+              "    said[#said + 1] = #r < 20 and r or sum\n"
+              "  end end\n"
+              "end end\n"
+              "return table.concat(said, '\\n')");
+}
+
+static void replacing_fails_as_in_lua(void **state)
+{
+    (void) state;
+    static const char *const calls[] = {
+        "('a'):gsub('a', function() return {} end)",
+        "('a'):gsub('a', function() return true end)",
+        "('a'):gsub('a', function() error('x') end)",
+        "('a'):gsub('a', setmetatable({}, {__index = function() return print == nil or {} end}))",
+        "('a'):gsub('a', setmetatable({}, {__index = function() error('y', 0) end}))",
+        "string.gsub({}, 'a', print)",
+        "string.gsub('a', {}, print)",
+        "string.gsub('a', 'a')",
+        "string.gsub('a', 'a', nil)",
+        "string.gsub('a', 'a', print, 'x')",
+        "('a'):gsub('(', print)",
+        "('a'):gsub('%', print)",
+        "('a'):gsub('[a', print)",
+        "('a'):gsub(('()'):rep(40), print)",
+        "('a'):gsub(('()'):rep(32), function(...) return select('#', ...) end)",
+        "('a'):rep(300000):gsub(('.-'):rep(300000) .. 'b', print)",
+        "#('abc'):rep(100000):gsub('b', function(b) return b:rep(3) end)",
+    };
+    char chunk[500];
+    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+        snprintf(chunk, sizeof(chunk), SHOW "return show(pcall(function() return %s end))",
+                 calls[i]);
+        same(chunk);
+    }
+}
+
+/* A comparator may leave by coroutine.yield, and an iterator may be a match. */
+static void a_coroutine_may_yield_within(void **state)
+{
+    (void) state;
+    char said[200];
+    run("local list = {3, 1, 2, 5, 4}\n"
+        "local co = coroutine.wrap(function()\n"
+        "  table.sort(list, function(a, b) coroutine.yield() collectgarbage() return a < b end)\n"
+        "  return (('a-b-c'):gsub('%w', function(c)\n"
+        "    collectgarbage() return c .. coroutine.yield(c) end))\n"
+        "end)\n"
+        "local said, value = {}, nil\n"
+        "repeat value = co(1) said[#said + 1] = value until value and #value > 1\n"
+        "return table.concat(list) .. table.concat(said, ' ')",
+        true, said, sizeof(said));
+    assert_string_equal(said, "12345a b c a1-b1-c1");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sorting_asks_the_same_questions),
+        cmocka_unit_test(sorting_is_right_for_any_shape),
+        cmocka_unit_test(sorting_fails_as_in_lua),
+        cmocka_unit_test(sorting_honours_metamethods),
+        cmocka_unit_test(replacing_is_as_in_lua),
+        cmocka_unit_test(replacing_fails_as_in_lua),
+        cmocka_unit_test(a_coroutine_may_yield_within),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -10,11 +10,12 @@
 #include <string.h>
 
 #define LOOK_AGAIN                                                                                 \
-    10000              /* instructions until a coroutine that cannot be left is looked at again    \
-                        */
-#define LONG_TICKS 3   /* a slice that has seen as many is over 10 ms */
-#define SURE_TICKS 64  /* until a hook that has not run is set again */
-#define MAX_PLACES 256 /* that are logged, then silence */
+    10000 /* instructions until a coroutine that cannot be left is looked at again                 \
+           */
+#define HANDLER_FRAMES 1000 /* that are looked at for an xpcall */
+#define LONG_TICKS 3        /* a slice that has seen as many is over 10 ms */
+#define SURE_TICKS 64       /* until a hook that has not run is set again */
+#define MAX_PLACES 256      /* that are logged, then silence */
 
 /* A function that has held the loop, on behalf of one kind of work. */
 struct peri_place {
@@ -155,11 +156,12 @@ static void note(lua_State *L, struct peri_task *task, lua_Debug *frame)
 }
 
 /* The message handler of the innermost xpcall would run without hooks, so that nothing could
- * interrupt it: it does not hear of an error that a hook raises. */
+ * interrupt it: it does not hear of an error that a hook raises. Beyond HANDLER_FRAMES it does: Lua
+ * walks to each level from the top, and a deep recursion has hundreds of thousands. */
 static void mute_handler(lua_State *L)
 {
     lua_Debug frame;
-    for (int level = 0; lua_getstack(L, level, &frame); level++) {
+    for (int level = 0; level < HANDLER_FRAMES && lua_getstack(L, level, &frame); level++) {
         lua_getinfo(L, "f", &frame);
         bool found = peri_protect_is_xpcall(lua_tocfunction(L, -1));
         lua_pop(L, 1);

@@ -26,6 +26,9 @@ struct peri_grace {
     bool over;
 };
 
+#define CLEANUP_FRAMES 200 /* calls below a `<close>` variable that may wait in a cancelled scope  \
+                            */
+
 #define RESERVE 16384   /* bytes for a coroutine in a VM that has reached its limit */
 #define TOLD_SLICES 8   /* that a cancelled task may use up before it is told where it computes */
 #define LAST_SLICES 100 /* that a task may use up when it has been cancelled */
@@ -519,11 +522,12 @@ static void on_grace_over(struct peri_timer *timer)
 }
 
 /* Whether a `<close>` variable of the innermost scope is being closed because its block was left
- * without an error. */
+ * without an error. What is called very deep in there does not count: Lua walks to each level from
+ * the top, so that the way down a deep recursion would take seconds. */
 static bool closes_variable(lua_State *L)
 {
     lua_Debug frame;
-    for (int level = 0; lua_getstack(L, level, &frame); level++) {
+    for (int level = 0; level < CLEANUP_FRAMES && lua_getstack(L, level, &frame); level++) {
         lua_getinfo(L, "nf", &frame);
         bool border = peri_opens_scope(lua_tocfunction(L, -1));
         lua_pop(L, 1);

@@ -223,6 +223,7 @@ static const char *const traps[] = {
     "while true do load(spin) end",
     "require('perigee.json').encode(setmetatable({}, {__pairs = spin, __index = spin})) spin()",
     "assert(xpcall(spin, spin))",
+    "local function deep(n) if n == 0 then spin() end deep(n - 1) return 1 end deep(100000)",
     "assert(xpcall(error, spin))",
     "assert(xpcall(table.sort, spin, {3, 2, 1}, spin))",
     "for _ in spin do end",

@@ -81,6 +81,8 @@ void peri_config_usage(struct peri_buf *text)
         "  --request-id on|off         every answer carries X-Request-ID (off)\n"
         "  --root-path PATH            what a proxy strips from the front of paths\n"
         "  --supervise on|off          a second process that restarts the server if it dies (on)\n"
+        "  --stall-timeout-ms N        after which a server that hangs is replaced, 0: never "
+        "(4000)\n"
         "  --loops N                   loop threads (number of cores)\n"
         "  --threads N                 worker threads for threaded functions (number of cores, at "
         "least 2)\n"
@@ -159,6 +161,7 @@ static const char *const plain_flags[] = {"host",
                                           "loops",
                                           "threads",
                                           "shared_memory_bytes",
+                                          "stall_timeout_ms",
                                           "metrics",
                                           "health",
                                           "request_id",
@@ -370,6 +373,12 @@ static int parse_flag(struct peri_config *config, const char *flag, const char *
                      "--shared-memory-bytes takes a whole number of 65536 or more, not '%s'", text);
             return -1;
         }
+    } else if (strcmp(flag, "stall-timeout-ms") == 0) {
+        if (parse_number(text, 0, 86400000, &config->stall_timeout_ms) != 0) {
+            snprintf(error, error_size,
+                     "--stall-timeout-ms takes a whole number from 0 to 86400000, not '%s'", text);
+            return -1;
+        }
     } else if (strcmp(flag, "metrics") == 0) {
         if (text[0] != '/') {
             snprintf(error, error_size, "--metrics takes a path such as /metrics, not '%s'", text);
@@ -457,6 +466,7 @@ void peri_config_default(struct peri_config *config)
         .lua_memory = 512 << 20,
         .supervise = true,
         .shared_memory_bytes = 64 << 20,
+        .stall_timeout_ms = 4000,
         .loops = cores < 1     ? 1
                  : cores > 256 ? 256
                                : (int) cores,

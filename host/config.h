@@ -80,8 +80,9 @@ struct peri_config {
     struct peri_networks trusted; /* proxies whose word on the client is believed */
     const char *root_path;        /* what a proxy strips from the front of paths; NULL: nothing */
     uint64_t shared_memory_bytes;
-    const char *metrics; /* the path of the metrics; NULL: the app decides */
-    bool request_id;     /* every answer names its request: */
+    uint64_t stall_timeout_ms; /* without a tick the supervisor replaces the server; 0: never */
+    const char *metrics;       /* the path of the metrics; NULL: the app decides */
+    bool request_id;           /* every answer names its request: */
     bool request_id_given;
     bool health;    /* /healthz and /readyz, unless the app has its own */
     bool supervise; /* a process of its own keeps the sockets and restarts the server */

@@ -125,9 +125,10 @@ static int find_target(const char *path, char target[PATH_MAX], struct stat *inf
         return stat(target, info) == 0 ? 0 : failure();
     if (errno != ENOENT)
         return failure();
-    if (strlen(path) >= PATH_MAX)
+    size_t len = strlen(path);
+    if (len >= PATH_MAX)
         return UV_ENAMETOOLONG;
-    strcpy(target, path);
+    memcpy(target, path, len + 1);
     info->st_mode = 0;
     return 0;
 }

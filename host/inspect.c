@@ -320,6 +320,8 @@ static void find_spot(struct walk *walk, lua_State *L, const struct peri_task *t
             inner = frame;
         }
     }
+    if (count == 0)
+        return;
     lua_State *co = list[count - 1]; /* the framework's only, behind a tail call of the app's */
     if (lua_getstack(co, first_level(L, co), &frame))
         name_of(walk, L, co, &frame, spot->doing, sizeof(spot->doing));

@@ -178,6 +178,8 @@ static struct entry **place_of(struct shard *shard, uint64_t hash, const char *k
 static void remove_at(struct peri_store *store, struct shard *shard, struct entry **place)
 {
     struct entry *entry = *place;
+    if (entry == NULL) /* who asks has it in hand */
+        return;
     *place = entry->next;
     peri_list_remove(&entry->use);
     shard->count--;

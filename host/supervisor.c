@@ -20,7 +20,6 @@
 #include <uv.h>
 
 #define MAX_PROCESSES 8                 /* one serves, one starts, the others drain */
-#define STALL_MS 4000                   /* without a tick */
 #define HEALTHY_MS 10000                /* a server that lived so long has not failed to start */
 #define MAX_DELAY_MS 30000              /* between two tries */
 #define KILL_BEYOND_MS 5000             /* a server ends within its grace and 2.5 s */
@@ -365,9 +364,10 @@ static void log_end(const struct process *process, int status)
         peri_log_error("the server process %d did not start in %llu s: it was killed",
                        (int) process->pid, (unsigned long long) (now_ms() - process->since) / 1000);
     else if (process->stalled)
-        peri_log_error("the server process %d did not tick for %d s (stuck in C, or stopped): it "
+        peri_log_error("the server process %d did not tick for %llu s (stuck in C, or stopped): it "
                        "was killed",
-                       (int) process->pid, STALL_MS / 1000);
+                       (int) process->pid,
+                       (unsigned long long) (now_ms() - process->ticked) / 1000);
     else if (WIFSIGNALED(status))
         peri_log_error("the server process %d was killed by signal %d (%s)%s%s", (int) process->pid,
                        WTERMSIG(status), strsignal(WTERMSIG(status)),
@@ -514,7 +514,9 @@ static uint64_t end_of_patience(const struct supervisor *supervisor, const struc
     case STAGE_STARTING: /* it loads, then its hooks run, each within the limit */
         return process->since + 2 * supervisor->config->load_timeout_ms + KILL_BEYOND_MS;
     case STAGE_SERVING:
-        return process->ticked + STALL_MS;
+        return supervisor->config->stall_timeout_ms > 0
+                   ? process->ticked + supervisor->config->stall_timeout_ms
+                   : 0;
     case STAGE_LEAVING:
         return process->kill_at;
     default:

@@ -7,7 +7,8 @@
  * - A server that dies is replaced: at once the first time, then after 1, 2, 4 ... 30 s for as long
  *   as it does not live for 10 s. Connections wait in the backlog meanwhile. One that has never
  * been ready ends the supervisor with its exit code.
- * - A server that stops ticking for 4 s (stuck in C, stopped) is killed and replaced.
+ * - A server that stops ticking for 4 s (--stall-timeout-ms; stuck in C, stopped) is killed and
+ * replaced.
  * - SIGTERM and SIGINT stop everything, SIGHUP is passed on, SIGUSR2 upgrades: a server of the
  *   binary that is now at the supervisor's path starts beside the old one; once it is ready the old
  *   one drains, and the supervisor becomes the new binary itself, keeping its pid and children.

@@ -397,7 +397,7 @@ static void read_table(struct reader *reader)
     lua_State *L = reader->L;
     luaL_checkstack(L, 8, "a value is nested too deeply");
     lua_Integer number = ++reader->tables;
-    int kind = *reader->at++;
+    int kind = (unsigned char) *reader->at++;
     bool model = kind == KIND_MODEL || kind == KIND_SAME_MODEL;
     if (model)
         read_model(reader, (enum kind) kind);

@@ -398,10 +398,10 @@ static void trip_cancel(struct peri_op *base)
     op->trip = NULL;
     trip->op = NULL;
     peri_timer_stop(op->timers, &op->late);
+    peri_op_done(base);
     if (taken)
         trip_unref(trip); /* what would have been the worker's */
-    peri_op_done(base);
-    trip_unref(trip);
+    trip_unref(trip);     /* NOLINT(clang-analyzer-unix.Malloc): it had both */
 }
 
 /* Pushes an HTTP error 503 with a Retry-After. */

@@ -21,6 +21,10 @@ REPORTS = re.compile("ERROR: AddressSanitizer|LeakSanitizer|ThreadSanitizer|runt
 START_LINE = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
+# A machine that is busy with other tests is no stuck server.
+PATIENT = {"PERIGEE_STALL_TIMEOUT_MS": "60000"}
+
+
 def is_sanitized():
     """Whether the binary is a sanitizer build, whose memory use says nothing."""
     return BINARY.exists() and re.search(rb"__[at]san_init", BINARY.read_bytes()) is not None
@@ -73,7 +77,7 @@ class Server:
         self._ended = False
         self.process = subprocess.Popen(
             [binary, command, str(app), *map(str, flags)],
-            env=environment(**(env or {})),
+            env=environment(**PATIENT | (env or {})),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -120,7 +120,7 @@ static struct peer silent_at(const char *address, int port)
     uv_ip4_addr(address, peer.port, &name);
     for (int i = 0; i < QUEUE_FILLERS; i++) {
         peer.fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        connect(peer.fillers[i], (struct sockaddr *) &name, sizeof(name));
+        (void) connect(peer.fillers[i], (struct sockaddr *) &name, sizeof(name));
     }
     return peer;
 }

@@ -210,6 +210,11 @@ static void the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left(
  */
 
 /* Each is a way out of reach. */
+#define CLOSING_COROUTINE                                                                          \
+    "local co = coroutine.create(function() local c <close> = closing(spin) coroutine.yield() "    \
+    "end) "                                                                                        \
+    "coroutine.resume(co) assert(coroutine.close(co))"
+
 static const char *const traps[] = {
     "spin()",
     "coroutine.wrap(spin)()",
@@ -239,10 +244,7 @@ static const char *const traps[] = {
     "while true do pcall(sleep, 1000) end",
     "local c <close> = closing(spin) spin()",
     "local c <close> = closing(spin) sleep(1000000)",
-    "local co = coroutine.create(function()\n"
-    "  local c <close> = closing(spin) coroutine.yield()\n"
-    "end)\n"
-    "coroutine.resume(co) assert(coroutine.close(co))",
+    CLOSING_COROUTINE,
 };
 
 static void the_deadline_ends_whatever_computes(void **state)

@@ -6,9 +6,9 @@
  * together get half of the loop's time at most. Without an overrun no hook is ever set, because a
  * standing one makes Lua more than twice as slow.
  *
- * Where Lua cannot yield (in a __tostring that tostring calls, say) the hook looks again every now and
- * then, until the coroutine can be left or the task's deadline has passed: then it raises. So it
- * does, everywhere, in a task that was cancelled and computes on.
+ * Where Lua cannot yield (in a __tostring that tostring calls, say) the hook looks again every now
+ * and then, until the coroutine can be left or the task's deadline has passed: then it raises. So
+ * it does, everywhere, in a task that was cancelled and computes on.
  *
  * What is seen here is logged once per place, and counted. Belongs to the VM's thread. */
 #ifndef PERI_SLICE_H

@@ -26,8 +26,9 @@ struct peri_grace {
     bool over;
 };
 
-#define CLEANUP_FRAMES 200 /* calls below a `<close>` variable that may wait in a cancelled scope  \
-                            */
+#define CLEANUP_FRAMES                                                                             \
+    200 /* calls below a `<close>` variable that may wait in a cancelled scope                     \
+         */
 
 #define RESERVE 16384   /* bytes for a coroutine in a VM that has reached its limit */
 #define TOLD_SLICES 8   /* that a cancelled task may use up before it is told where it computes */

@@ -79,7 +79,8 @@ end
 
 local names = table.move(arg, 1, #arg, 1, {})
 if #names == 0 and real then
-  names = { "compress", "crypto", "fs", "jwt", "net", "process", "schedule", "sync", "task", "time" }
+  names =
+    { "compress", "crypto", "fs", "jwt", "net", "process", "schedule", "sync", "task", "time" }
 elseif #names == 0 then
   names = {
     "answers",

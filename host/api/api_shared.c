@@ -546,24 +546,37 @@ static int push_message(lua_State *L, struct peri_subscription *subscription)
     return 2;
 }
 
+static int message_or_nil(lua_State *L, struct peri_subscription *subscription)
+{
+    int count = push_message(L, subscription);
+    if (count > 0)
+        return count;
+    lua_pushnil(L);
+    return 1;
+}
+
 static int receive_finish(lua_State *L, struct peri_op *op)
 {
     struct receive_op *receive = peri_container_of(op, struct receive_op, op);
     peri_timer_stop(receive->timers, &receive->timer);
-    return push_message(L, receive->subscription);
+    return message_or_nil(L, receive->subscription);
 }
 
 static const char RECEIVE_TYPE[] = "perigee.host.receive";
 
-/* receive(timeout_ms): value and topic; nothing after the timeout or when it is closed */
+/* receive(timeout_ms): value and topic; nil after the timeout or when it is closed */
 static int subscription_receive(lua_State *L)
 {
     struct peri_subscription **box = luaL_checkudata(L, 1, SUBSCRIPTION_TYPE);
     lua_Number ms = luaL_optnumber(L, 2, -1);
-    if (*box == NULL)
-        return 0;
+    if (*box == NULL) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (ms == 0)
+        return message_or_nil(L, *box);
     int count = push_message(L, *box);
-    if (count > 0 || ms == 0)
+    if (count > 0)
         return count;
     struct receive_op *receive = peri_op_new(L, sizeof(*receive));
     receive->op.finish = receive_finish;

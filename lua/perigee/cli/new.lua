@@ -98,7 +98,7 @@ local README = [==[
 # {{title}}
 
 ```
-perigee run {{name}}      # serves it on http://127.0.0.1:8000, with its docs at /docs
+perigee dev {{name}}      # serves it on http://127.0.0.1:8000, with its docs at /docs; loads it again on save
 perigee test {{name}}     # runs its tests
 perigee check {{name}}    # looks for what is declared and never used, or used and never declared
 ```
@@ -160,7 +160,7 @@ return {
       end
       io.write("wrote ", folder, "/", file, "\n")
     end
-    io.write("\nperigee run ", folder, "\n")
+    io.write("\nperigee dev ", folder, "\n")
     return 0
   end,
 }

@@ -107,6 +107,7 @@ static void stop(struct signals *signals, int level)
     peri_reload_stop(&signals->reload);
     const struct peri_app *app = current_app(signals->server);
     uint64_t grace = app != NULL && level == 1 ? app->limits.shutdown_grace_ms : 0;
+    peri_workers_stop_by(uv_hrtime() + grace * 1000000);
     uv_timer_start(&signals->patience, on_patience_over, grace + PATIENCE_MS, 0);
     for (unsigned i = 0; i < signals->server->loop_count; i++)
         peri_loop_post_stop(&signals->server->loops[i], signals->level);

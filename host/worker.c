@@ -23,6 +23,7 @@ struct peri_worker {
     uv_loop_t uv;
     uv_async_t wake; /* to be cancelled, or to take a trip while the loop has things to do */
     struct peri_timers timers;
+    struct peri_timer cut; /* for functions behind answers, once its version has ended */
     struct peri_vm *vm;
     struct peri_hop_site *site;
     struct peri_task *task; /* the trip's; NULL when it has ended */
@@ -76,8 +77,12 @@ static struct {
     pthread_cond_t ended;
     unsigned count;
     struct peri_list workers; /* that have threads */
-} threads = {
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, {&threads.workers, &threads.workers}};
+    atomic_ullong stop_by;    /* uv_hrtime() at which a stopping process cuts; 0: it goes on */
+} threads = {PTHREAD_MUTEX_INITIALIZER,
+             PTHREAD_COND_INITIALIZER,
+             0,
+             {&threads.workers, &threads.workers},
+             0};
 
 /* Where results come home. Outlives its VM while trips that nobody waits for still run. */
 struct peri_mailbox {
@@ -580,6 +585,28 @@ static void show(struct peri_worker *worker)
         peri_inspect_worker(worker->vm, worker->task, link);
 }
 
+static void on_cut(struct peri_timer *timer)
+{
+    struct peri_worker *worker = peri_container_of(timer, struct peri_worker, cut);
+    atomic_store(&worker->hurry, true);
+    peri_tasks_cancel(&worker->vm->tasks, "the server stops");
+}
+
+/* No request waits for this worker any more. What it still runs stands behind answers, and has the
+ * grace that it would have on a loop. */
+static void give_grace(struct peri_worker *worker)
+{
+    uint64_t now = uv_hrtime() / 1000000;
+    uint64_t due = now + worker->vm->app.limits.shutdown_grace_ms;
+    uint64_t stop_by = atomic_load(&threads.stop_by) / 1000000;
+    if (stop_by != 0 && stop_by < due)
+        due = stop_by;
+    if (due <= now)
+        on_cut(&worker->cut);
+    else
+        peri_timer_start(&worker->timers, &worker->cut, due);
+}
+
 /* Somebody wants something. In the worker's thread, outside of Lua or in a hook. */
 static void attend(struct peri_worker *worker)
 {
@@ -591,8 +618,10 @@ static void attend(struct peri_worker *worker)
     pthread_mutex_unlock(&worker->all->lock);
     if (gone) /* the app's stop runs */
         return;
-    if (closing)
-        peri_tasks_cancel(&worker->vm->tasks, "the server stops");
+    if (closing && worker->ended) /* only functions behind its answer run */
+        give_grace(worker);
+    else if (closing)
+        on_cut(&worker->cut);
     else if (reason != NULL && worker->task != NULL)
         peri_task_cancel(worker->task, reason);
 }
@@ -627,6 +656,7 @@ static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
         attend(worker); /* cancelled before there was a task */
         while (!worker->ended || worker->vm->tasks.alive > 0)
             uv_run(&worker->uv, UV_RUN_ONCE);
+        peri_timer_stop(&worker->timers, &worker->cut);
         uv_unref((uv_handle_t *) &worker->wake);
     }
 }
@@ -842,6 +872,7 @@ static int start(struct peri_workers *workers, unsigned index)
     if (rc != 0)
         return rc;
     peri_timers_open(&worker->timers, &worker->uv);
+    worker->cut.fire = on_cut;
     uv_async_init(&worker->uv, &worker->wake, on_wake);
     uv_unref((uv_handle_t *) &worker->wake);
     worker->wake.data = worker;
@@ -932,8 +963,17 @@ void peri_workers_release(struct peri_workers *workers)
     workers_unref(workers);
 }
 
+void peri_workers_stop_by(uint64_t due_ns)
+{
+    atomic_store(&threads.stop_by, due_ns);
+}
+
 bool peri_workers_wait(uint64_t timeout_ms)
 {
+    uint64_t now = uv_hrtime();
+    uint64_t stop_by = atomic_load(&threads.stop_by);
+    if (stop_by > now)
+        timeout_ms += (stop_by - now) / 1000000;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += (time_t) (timeout_ms / 1000);

@@ -89,7 +89,11 @@ bool peri_workers_agree(const struct peri_vm *first, const struct peri_vm *other
  * ends, the last one frees everything. Does not block. NULL is fine. */
 void peri_workers_release(struct peri_workers *workers);
 
-/* Waits until every worker of this process has ended. Returns false when some did not in time. */
+/* From any thread: the process stops, and cuts what is in flight at this time (uv_hrtime()). */
+void peri_workers_stop_by(uint64_t due_ns);
+
+/* Waits until every worker of this process has ended: for so long after that time. Returns false
+ * when some did not. */
 bool peri_workers_wait(uint64_t timeout_ms);
 
 /* From any thread. */

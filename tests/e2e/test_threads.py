@@ -459,3 +459,61 @@ def test_an_app_without_threaded_functions_has_no_workers(serve):
     tasks = list(pathlib.Path(f"/proc/{probe.pid}/task").glob("*"))
     other = serve("probe", "--threads", 50)
     assert len(list(pathlib.Path(f"/proc/{other.pid}/task").glob("*"))) == len(tasks)
+
+
+# Behind answers, when the server stops or reloads
+
+BEHIND = """
+local perigee = require("perigee")
+local app = perigee.app()
+app:get("/note", perigee.threaded(function(req)
+  req:after(function()
+    perigee.sleep(300)
+    perigee.fs.append(NOTES, "noted\\n")
+  end)
+  return "ok"
+end))
+app:get("/never", perigee.threaded(function(req)
+  req:after(function()
+    perigee.sleep(600000)
+  end)
+  return "ok"
+end))
+return app
+"""
+
+
+@pytest.fixture
+def behind(serve, write_app, tmp_path):
+    notes = tmp_path / "notes"
+    app = write_app(BEHIND.replace("NOTES", f'"{notes}"'))
+    return notes, lambda *flags: serve(app, *flags)
+
+
+def test_functions_behind_an_answer_of_a_worker_are_finished_before_a_stop(behind):
+    notes, start = behind
+    server = start()
+    assert server.json("/note") == "ok"
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert notes.read_text() == "noted\n"
+    assert "failed" not in server.output
+
+
+def test_functions_behind_an_answer_of_a_worker_are_finished_after_a_reload(behind):
+    notes, start = behind
+    server = start()
+    assert server.json("/note") == "ok"
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("reloaded in")
+    eventually(lambda: notes.exists() and notes.read_text() == "noted\n", "the note")
+    assert "failed" not in server.output
+
+
+def test_functions_behind_an_answer_of_a_worker_are_cut_after_the_grace(behind):
+    _, start = behind
+    server = start("--shutdown-grace-ms", 200)
+    assert server.json("/never") == "ok"
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    server.wait_for_log("cancelled: the server stops")

@@ -1,5 +1,6 @@
 #include "store.h"
 
+#include "hash.h"
 #include "list.h"
 
 #include <pthread.h>
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <uv.h>
 #include <zlib.h>
 
@@ -64,7 +64,6 @@ struct shard {
 
 struct peri_store {
     struct shard shards[SHARDS];
-    uint64_t seed[2];
     uint64_t max_bytes;
     atomic_ullong bytes;
     atomic_ullong version;
@@ -84,56 +83,6 @@ static void *allocate(size_t size)
 static uint64_t now_ms(void)
 {
     return uv_hrtime() / 1000000 + 1; /* never 0 */
-}
-
-/* --- hashing (SipHash-1-3) ---------------------------------------------------------------------
- */
-
-static uint64_t rotate(uint64_t value, int bits)
-{
-    return value << bits | value >> (64 - bits);
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] = rotate(v[2], 32);
-}
-
-static uint64_t hash_of(const struct peri_store *store, const char *key, size_t len)
-{
-    uint64_t v[4] = {
-        store->seed[0] ^ 0x736f6d6570736575,
-        store->seed[1] ^ 0x646f72616e646f6d,
-        store->seed[0] ^ 0x6c7967656e657261,
-        store->seed[1] ^ 0x7465646279746573,
-    };
-    uint64_t word = 0;
-    size_t at = 0;
-    for (; at + 8 <= len; at += 8) {
-        memcpy(&word, key + at, 8);
-        v[3] ^= word;
-        sip_round(v);
-        v[0] ^= word;
-    }
-    word = 0;
-    memcpy(&word, key + at, len - at);
-    word |= (uint64_t) len << 56;
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 /* --- entries -----------------------------------------------------------------------------------
@@ -332,7 +281,7 @@ enum peri_store_result peri_store_get(struct peri_store *store, const char *key,
                                       struct peri_store_value *value, struct peri_buf *out)
 {
     enum peri_store_result result = PERI_STORE_DONE;
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     *value = (struct peri_store_value){0};
@@ -365,7 +314,7 @@ enum peri_store_result peri_store_set(struct peri_store *store, const char *key,
 {
     if (!fits(store, key_len, value->len))
         return PERI_STORE_TOO_BIG;
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     bool wanted = holds(entry, value, condition);
@@ -383,7 +332,7 @@ enum peri_store_result peri_store_set(struct peri_store *store, const char *key,
 enum peri_store_result peri_store_delete(struct peri_store *store, const char *key, size_t key_len,
                                          uint64_t version)
 {
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     bool found = entry != NULL && (version == 0 || entry->version == version);
@@ -415,7 +364,7 @@ enum peri_store_result peri_store_incr(struct peri_store *store, const char *key
                                        struct peri_store_value *value,
                                        const struct peri_store_value *initial, uint64_t ttl_ms)
 {
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     struct peri_store_value sum = *initial;
@@ -442,7 +391,7 @@ enum peri_store_result peri_store_incr(struct peri_store *store, const char *key
 enum peri_store_result peri_store_expire(struct peri_store *store, const char *key, size_t key_len,
                                          uint64_t ttl_ms)
 {
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     if (entry != NULL)
@@ -454,7 +403,7 @@ enum peri_store_result peri_store_expire(struct peri_store *store, const char *k
 enum peri_store_result peri_store_ttl(struct peri_store *store, const char *key, size_t key_len,
                                       uint64_t *ms)
 {
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     if (entry != NULL)
@@ -493,7 +442,7 @@ enum peri_store_result peri_store_push(struct peri_store *store, const char *key
 {
     if (!fits(store, key_len, len))
         return PERI_STORE_TOO_BIG;
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     enum peri_store_result result = PERI_STORE_DONE;
@@ -519,7 +468,7 @@ enum peri_store_result peri_store_push(struct peri_store *store, const char *key
 enum peri_store_result peri_store_pop(struct peri_store *store, const char *key, size_t key_len,
                                       bool front, struct peri_buf *out)
 {
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     enum peri_store_result result = entry == NULL ? PERI_STORE_REFUSED : PERI_STORE_DONE;
@@ -546,7 +495,7 @@ enum peri_store_result peri_store_pop(struct peri_store *store, const char *key,
 enum peri_store_result peri_store_length(struct peri_store *store, const char *key, size_t key_len,
                                          uint64_t *count)
 {
-    uint64_t hash = hash_of(store, key, key_len);
+    uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
     bool wrong = entry != NULL && entry->kind != PERI_STORE_LIST;
@@ -613,8 +562,6 @@ struct peri_store *peri_store_new(uint64_t max_bytes)
     struct peri_store *store = allocate(sizeof(*store));
     memset(store, 0, sizeof(*store));
     store->max_bytes = max_bytes;
-    if (getrandom(store->seed, sizeof(store->seed), 0) != sizeof(store->seed))
-        store->seed[0] = uv_hrtime();
     for (int i = 0; i < SHARDS; i++) {
         struct shard *shard = &store->shards[i];
         pthread_mutex_init(&shard->lock, NULL);

@@ -121,6 +121,17 @@ app:get("/sleep-in-sort", function()
     perigee.sleep(1)
     return a < b
   end)
+  return { ok = ok, message = tostring(message), list = list }
+end)
+
+app:get("/sleep-in-tostring", function()
+  local value = setmetatable({}, {
+    __tostring = function()
+      perigee.sleep(1)
+      return "late"
+    end,
+  })
+  local ok, message = pcall(tostring, value)
   return { ok = ok, message = tostring(message) }
 end)
 

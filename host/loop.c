@@ -319,6 +319,8 @@ int peri_loop_close(struct peri_loop *loop)
         peri_timer_stop(&loop->timers, &loop->grace);
         peri_timer_stop(&loop->timers, &loop->develop_timer);
         uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
+        if (peri_generation_tasks(loop) > 0)
+            return UV_ETIMEDOUT;
         peri_generation_close(loop);
         peri_timers_close(&loop->timers);
         uv_close((uv_handle_t *) &loop->serve_turns, NULL);

@@ -92,8 +92,9 @@ void peri_loop_post_visit(struct peri_loop *loop, struct peri_list *visit);
 /* From any thread: level 1 finishes what is in flight, level 2 cuts. */
 void peri_loop_post_stop(struct peri_loop *loop, int level);
 
-/* After the thread was joined (or never started): everything is closed and freed. Returns 0, or
- * UV_EBUSY when a handle was left open, which is a bug. */
+/* After the thread was joined (or never started): everything is closed and freed. Returns 0;
+ * UV_EBUSY when a handle was left open, which is a bug; or UV_ETIMEDOUT when cancelled tasks have
+ * not ended: nothing is freed then, as jobs on the threadpool may still use their memory. */
 int peri_loop_close(struct peri_loop *loop);
 
 /* A connection waits for its turn. */

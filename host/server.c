@@ -342,7 +342,13 @@ static void wait_for_end(struct signals *signals)
 static void close_loops(struct peri_server *server)
 {
     for (unsigned i = 0; i < server->loop_count; i++) {
-        if (peri_loop_close(&server->loops[i]) != 0)
+        int rc = peri_loop_close(&server->loops[i]);
+        if (rc == UV_ETIMEDOUT) { /* other threads work with what closing would free */
+            peri_log_error("ending without the tasks that do not end");
+            peri_log_close();
+            _exit(1);
+        }
+        if (rc != 0)
             peri_log_error("loop %u ended with an open handle: please report this", i);
     }
     free(server->loops);

@@ -114,6 +114,8 @@ def test_the_second_death_in_a_row_waits_a_second(kitchen):
 def test_a_server_that_does_not_tick_is_replaced(kitchen):
     server = kitchen("--stall-timeout-ms", 4000)
     os.kill(server.pid, signal.SIGSTOP)
+    stat = pathlib.Path(f"/proc/{server.pid}/stat")
+    eventually(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "its stop")
     assert server.json("/") == "here"
     server.wait_for_log("did not tick for [4-9] s")
 

@@ -18,12 +18,15 @@ static void on_crash(int number)
         loop != NULL && loop->vm != NULL ? peri_exchange_of_task(loop->vm->tasks.current) : NULL;
     if (exchange != NULL) {
         const struct peri_request *request = &exchange->request;
-        const char *method = llhttp_method_name((llhttp_method_t) request->method);
+        size_t method_len = 0;
+        const char *method = peri_request_method(request, &method_len);
         char text[512] = "last ";
         size_t len = strlen(text);
+        if (method_len > 32)
+            method_len = 32;
         size_t target_len = request->target.len;
-        memcpy(text + len, method, strlen(method));
-        len += strlen(method);
+        memcpy(text + len, method, method_len);
+        len += method_len;
         text[len++] = ' ';
         if (target_len > sizeof(text) - len)
             target_len = sizeof(text) - len;

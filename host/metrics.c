@@ -1,6 +1,7 @@
 #include "metrics.h"
 
 #include "generation.h"
+#include "request.h"
 #include "worker.h"
 
 #include <dirent.h>
@@ -174,7 +175,9 @@ static void add_seconds(struct peri_buf *out, uint64_t us)
 static void add_labels(struct peri_buf *out, const struct peri_metrics_route *route,
                        unsigned method)
 {
-    peri_buf_addf(out, "{method=\"%s\",path=\"", llhttp_method_name((llhttp_method_t) method));
+    const char *name =
+        method == PERI_METHOD_OTHER ? "OTHER" : llhttp_method_name((llhttp_method_t) method);
+    peri_buf_addf(out, "{method=\"%s\",path=\"", name);
     for (const char *c = route->path; *c != '\0'; c++) {
         if (*c == '"' || *c == '\\')
             peri_buf_add_byte(out, '\\');

@@ -54,8 +54,12 @@ static int check_request_line(const struct peri_request *request, uint32_t *end)
     static const char version[] = " HTTP/1.";
     const char *behind = base + request->target.at + request->target.len;
     /* strncmp() reads no further than the first difference: a head of HTTP/0.9 ends right here. */
-    if (strncmp(behind, version, sizeof(version) - 1) != 0)
-        return peri_is_other_version(behind, strnlen(behind, sizeof(version) + 1)) ? 505 : 400;
+    if (strncmp(behind, version, sizeof(version) - 1) != 0) {
+        size_t len = 0; /* of the rest of the line, as far as it matters */
+        while (len <= sizeof(version) && behind[len] != '\r' && behind[len] != '\n')
+            len++;
+        return peri_is_other_version(behind, len) ? 505 : 400;
+    }
     behind += sizeof(version) - 1;
     if ((behind[0] != '0' && behind[0] != '1') || behind[1] != '\r' || behind[2] != '\n')
         return 400;

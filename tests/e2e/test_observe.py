@@ -78,6 +78,15 @@ def test_requests_are_counted_by_route_exactly(kitchen):
     assert values[f"http_request_duration_seconds_sum{{{label}}}"] > 0
 
 
+def test_methods_that_nobody_knows_are_one(kitchen):
+    server = kitchen()
+    with server.connect() as conn:
+        for method in ("BREW", "WHEN"):
+            conn.send(f"{method} /items/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert conn.answer().status == 405
+    assert read(server)[total("OTHER", "", 405)] == 2
+
+
 def test_buckets_only_grow(kitchen):
     server = kitchen()
     server.get("/items/1")

@@ -103,8 +103,8 @@ static struct line trimmed(const char *from, const char *to)
 
 static void check_request_line(const struct peri_request *request, struct line line)
 {
-    const char *method = llhttp_method_name((llhttp_method_t) request->method);
-    size_t len = strlen(method);
+    size_t len = 0;
+    const char *method = peri_request_method(request, &len);
     const char *version = line.at + line.len - 9;
     require(line.len >= len + 11 && memcmp(line.at, method, len) == 0 && line.at[len] == ' ' &&
                 memcmp(version, " HTTP/1.", 8) == 0,

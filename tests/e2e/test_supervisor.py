@@ -167,6 +167,8 @@ def test_a_successor_that_does_not_start_is_replaced(starting):
     wait.touch()
     os.kill(server.pid, signal.SIGKILL)
     second = successor(server, server.pid)
+    environ = pathlib.Path(f"/proc/{second}/environ") # of the server process, once it is one
+    eventually(lambda: b"PERIGEE_SERVER=" in environ.read_bytes(), "a process of its own")
     os.kill(second, signal.SIGSTOP)
     wait.unlink()
     server.wait_for_log(rf"server process {second} did not start in \d s: it was killed")

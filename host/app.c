@@ -306,8 +306,10 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     lua_getfield(L, -1, "measured");
     app->measured = lua_toboolean(L, -1);
     lua_pop(L, 1);
-    if (app->measured)
+    if (app->measured) {
         peri_metrics_enable();
+        app->unmatched = peri_metrics_route(NULL);
+    }
 
     lua_getfield(L, -1, "operations");
     luaL_checktype(L, -1, LUA_TTABLE);

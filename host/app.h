@@ -64,10 +64,11 @@ struct peri_realm {
 };
 
 struct peri_app {
-    bool measured;              /* requests are counted, see metrics.h */
-    bool request_id;            /* answers carry X-Request-ID */
-    struct peri_router *router; /* its values are struct peri_operation */
-    struct peri_realm *realms;  /* asked first, in their order */
+    bool measured;                        /* requests are counted, see metrics.h */
+    struct peri_metrics_route *unmatched; /* ... those that no operation takes */
+    bool request_id;                      /* answers carry X-Request-ID */
+    struct peri_router *router;           /* its values are struct peri_operation */
+    struct peri_realm *realms;            /* asked first, in their order */
     size_t realm_count;
     struct peri_operation *operations;
     struct peri_work *works;       /* of the operations */

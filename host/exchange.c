@@ -129,7 +129,7 @@ static void record(struct peri_exchange *exchange)
         peri_access_log(exchange);
     if (exchange->vm->app.measured && (has_answer || exchange->http.head_done))
         peri_metrics_count(exchange->operation != NULL ? exchange->operation->metrics
-                                                       : peri_metrics_route(NULL),
+                                                       : exchange->vm->app.unmatched,
                            exchange->loop->index, exchange->request.method,
                            exchange->status != 0 ? exchange->status : CLIENT_GONE,
                            uv_hrtime() - exchange->started_ns);

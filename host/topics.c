@@ -1,5 +1,6 @@
 #include "topics.h"
 
+#include "hash.h"
 #include "list.h"
 #include "vm.h"
 
@@ -67,13 +68,9 @@ static void lock_registry(void)
     pthread_mutex_lock(&registry.lock);
 }
 
-/* FNV-1a: topics are the app's own names. */
 static struct peri_list *bucket_of(const char *topic, size_t len)
 {
-    uint32_t hash = 2166136261U;
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (unsigned char) topic[i]) * 16777619U;
-    return &registry.buckets[(hash ^ hash >> 16) & (BUCKETS - 1)];
+    return &registry.buckets[peri_keyed_hash(topic, len) & (BUCKETS - 1)];
 }
 
 /* --- messages ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 --- Waiting, clocks and dates.
 
 local host = require("perigee.host")
+local http_date = require("perigee.http_date")
 
 local M = {}
 
@@ -53,24 +54,11 @@ function M.iso(seconds)
   return ms % 1000 == 0 and text .. "Z" or ("%s.%03dZ"):format(text, ms % 1000)
 end
 
-local DAYS = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
-local MONTHS =
-  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
-
 --- A time of day as HTTP writes dates (RFC 9110): "Sat, 21 Nov 2026 15:04:05 GMT".
 ---@param seconds? number since 1970; now if not given
 ---@return string
 function M.http_date(seconds)
-  local at = os.date("!*t", math.tointeger((seconds or M.now()) // 1))
-  return ("%s, %02d %s %04d %02d:%02d:%02d GMT"):format(
-    DAYS[at.wday],
-    at.day,
-    MONTHS[at.month],
-    at.year,
-    at.hour,
-    at.min,
-    at.sec
-  )
+  return http_date.format(math.tointeger((seconds or M.now()) // 1))
 end
 
 return M

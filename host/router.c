@@ -355,13 +355,15 @@ static void free_entry(struct entry *entry)
     free(entry);
 }
 
-int peri_router_add(struct peri_router *router, uint64_t methods, const char *path, void *operation,
-                    char *error, size_t error_size)
+/* Reads a pattern; adds it unless `router` is NULL. */
+static int read_pattern(struct peri_router *router, const char *path, struct peri_route route,
+                        char *error, size_t error_size)
 {
     struct entry *entry = must(calloc(1, sizeof(*entry)));
     entry->path = must(strdup(path));
     entry->parts = must(strdup(path));
-    entry->route = (struct peri_route){entry->path, methods, operation};
+    entry->route = route;
+    entry->route.path = entry->path;
 
     size_t most = 1; /* a step begins at a slash */
     for (const char *at = path; *at != '\0'; at++)
@@ -370,12 +372,24 @@ int peri_router_add(struct peri_router *router, uint64_t methods, const char *pa
 
     struct parser parser = {entry, entry->parts, error, error_size};
     int count = parse_path(&parser, steps);
-    if (count < 0)
+    if (count < 0 || router == NULL)
         free_entry(entry);
     else
         insert(router, entry, steps, count);
     free(steps);
     return count < 0 ? -1 : 0;
+}
+
+int peri_router_add(struct peri_router *router, uint64_t methods, const char *path, void *operation,
+                    char *error, size_t error_size)
+{
+    struct peri_route route = {.methods = methods, .operation = operation};
+    return read_pattern(router, path, route, error, error_size);
+}
+
+int peri_router_check(const char *path, char *error, size_t error_size)
+{
+    return read_pattern(NULL, path, (struct peri_route){0}, error, error_size);
 }
 
 struct peri_router *peri_router_new(void)

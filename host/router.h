@@ -58,6 +58,9 @@ void peri_router_free(struct peri_router *router); /* NULL is fine */
 int peri_router_add(struct peri_router *router, uint64_t methods, const char *path, void *operation,
                     char *error, size_t error_size);
 
+/* Whether a pattern could be added: 0, or -1 with the same words. */
+int peri_router_check(const char *path, char *error, size_t error_size);
+
 /* Matches a path that was percent-decoded by the caller, once. Allocates nothing; its time is
  * bounded by the length of the path times the size of the patterns. */
 enum peri_match_result peri_router_match(const struct peri_router *router, const char *path,

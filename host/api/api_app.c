@@ -1,8 +1,9 @@
-/* perigee.host.app: what the command line needs of the host. */
+/* perigee.host.app: what loading an app and the command line need of the host. */
 #include "api.h"
 
 #include "config.h"
 #include "embed.h"
+#include "router.h"
 #include "vm.h"
 
 #include <lauxlib.h>
@@ -22,6 +23,16 @@ static int app_find(lua_State *L)
         lua_insert(L, -2);
         return 2;
     }
+    return 1;
+}
+
+/* path_error(path): what is wrong with the path of an operation; nil when nothing is. */
+static int app_path_error(lua_State *L)
+{
+    char error[200];
+    if (peri_router_check(luaL_checkstring(L, 1), error, sizeof(error)) == 0)
+        return 0;
+    lua_pushstring(L, error);
     return 1;
 }
 
@@ -196,6 +207,7 @@ static const luaL_Reg app_functions[] = {
     {"find", app_find},
     {"is_first", app_is_first},
     {"is_terminal", app_is_terminal},
+    {"path_error", app_path_error},
     {"read_input", app_read_input},
     {"run_help", app_run_help},
     {"set_state", peri_request_set_state},

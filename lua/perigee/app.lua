@@ -357,6 +357,21 @@ local function sees_invalid(operation, plan)
   return false
 end
 
+-- The host reads paths, and would refuse this one when it is to serve the app: every command says so.
+local function check_path(operation)
+  local path, message = operation.path
+  if path == "" then
+    message = "an empty path needs a prefix"
+  elseif path:sub(1, 1) ~= "/" then
+    message = "the path must start with '/'"
+  else
+    message = host.app.path_error(path)
+  end
+  if message then
+    error(("%s: %s: %s"):format(operation.source, operation.what, message), 0)
+  end
+end
+
 -- One operation as the host takes it. A handler with nothing around it is the app's own function: the
 -- way of most requests has nothing of ours on it.
 local function build_operation(self, operation, singletons)
@@ -369,11 +384,7 @@ local function build_operation(self, operation, singletons)
       0
     )
   end
-  if operation.path:sub(1, 1) ~= "/" then
-    local hint = operation.path == "" and "an empty path needs a prefix"
-      or "the path must start with '/'"
-    error(operation.source .. ": " .. operation.what .. ": " .. hint, 0)
-  end
+  check_path(operation)
   local plan = dependency.plan(operation.deps, input_groups(operation), self.overrides)
   inputs.check(plan.groups)
   check_bodies(operation, plan.groups)

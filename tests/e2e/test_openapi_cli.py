@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from server import APPS, run
 
 DOCS = APPS / "docs"
@@ -59,6 +61,33 @@ def test_commands_show_why_an_app_does_not_load(write_app):
         result = run(command, folder)
         assert (result.returncode, result.stdout) == (1, "")
         assert "app.lua:2" in result.stderr and "titel" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("/{a}/{a}", "two parameters named 'a' in the path '/{a}/{a}'"),
+        ("/x/{a:foo}", "unknown converter 'foo' (known: str int float uuid path)"),
+        ("/x/{a", "a '{' without a '}' in the path '/x/{a'"),
+        ("/x/a}", "a '}' without a '{'"),
+        ("/{a}{b}", "no literal text between 'a' and 'b'"),
+    ],
+)
+def test_every_command_refuses_a_path_that_cannot_be_served(write_app, path, message):
+    folder = write_app(
+        "local app = require('perigee').app({})\n"
+        f"app:get('{path}', function() end)\n"
+        "return app\n"
+    )
+    (folder / "app_test.lua").write_text("test('runs', function() end)\n")
+    said = set()
+    for command in ("run", "openapi", "routes", "check", "test"):
+        result = run(command, folder)
+        assert result.returncode != 0, command
+        lines = [x for x in (result.stdout + result.stderr).splitlines() if message in x]
+        said |= {line[line.index(message) :] for line in lines}
+        assert f'app.lua:2: app:get("{path}"): {message}' in "\n".join(lines), (command, result)
+    assert len(said) == 1
 
 
 def test_routes_lists_operations_with_their_names_needs_and_places():

@@ -201,6 +201,7 @@ function M.install()
       is_first = function()
         return false
       end,
+      path_error = function() end,
       set_state = function() end,
       is_terminal = function()
         return false

@@ -402,7 +402,11 @@ static void refuses_a_path_it_cannot_read(void **state)
         char want[128];
         snprintf(want, sizeof(want), "%s in the path '%s'", cases[i].error, cases[i].path);
         assert_string_equal(error, want);
+        assert_int_equal(peri_router_check(cases[i].path, error, sizeof(error)), -1);
+        assert_string_equal(error, want);
     }
+    char none[1];
+    assert_int_equal(peri_router_check("/{a}-{b:int}/{c:path}", none, sizeof(none)), 0);
     assert_null(peri_router_route(router, 0));
 
     char path[512] = "";

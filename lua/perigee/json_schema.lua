@@ -129,9 +129,16 @@ function writers.secret(generator, node)
   return schema
 end
 
+-- Integers beyond it are not written as floats: they would be rounded.
+local MOST_EXACT = 1 << 53
+
 local function bounded(generator, node, kind)
   local function bound(value)
-    return value and generator.number(tonumber(value))
+    local number = tonumber(value)
+    if math.type(number) == "integer" and (number > MOST_EXACT or number < -MOST_EXACT) then
+      return number
+    end
+    return number and generator.number(number)
   end
   return Schema({
     type = kind,

@@ -13,6 +13,10 @@ test("simple types are written as Pydantic writes them", function(t)
       '{"type":"string","minLength":1,"pattern":"^a"}',
     },
     { t_.integer({ gt = 0, le = 9 }), '{"type":"integer","maximum":9,"exclusiveMinimum":0}' },
+    {
+      t_.integer({ ge = math.mininteger, le = math.maxinteger }),
+      '{"type":"integer","maximum":9223372036854775807,"minimum":-9223372036854775808}',
+    },
     { t_.number({ multiple_of = 0.5 }), '{"type":"number","multipleOf":0.5}' },
     { t_.any, "{}" },
     { t_.null, '{"type":"null"}' },

@@ -90,12 +90,15 @@ end
 ---@param name any
 function M.check_name(what, name)
   if type(name) ~= "string" or not name:find("^[%w._-]+$") then
-    errors.raise("%s: the name must be a string of letters, digits, '.', '-' and '_'", what)
+    errors.raise(
+      "%s: the name must be a string of letters, digits, '.', '-' and '_', not %s",
+      what,
+      type(name) == "string" and ("%q"):format(name) or type(name)
+    )
   end
 end
 
 local function derive(method, model, name, fields, given)
-  check_model(method, model)
   M.check_name(method, name)
   local node = M.new("model", method, fields, given)
   node.name = name
@@ -107,13 +110,24 @@ local function derive(method, model, name, fields, given)
   return node
 end
 
-local function wanted(method, model, names)
+-- The names of fields as a set.
+local function wanted(method, model, new_name, names)
+  check_model(method, model)
+  M.check_name(method, new_name)
+  if type(names) ~= "table" or (#names == 0 and next(names) ~= nil) then
+    errors.raise(
+      '%s: a list of field names is needed, as in %s("%s", { "id" })',
+      method,
+      method,
+      new_name
+    )
+  end
   local set = {}
   for _, name in ipairs(names) do
     set[name] = true
   end
   local known = {}
-  for _, field in ipairs(model.fields or {}) do
+  for _, field in ipairs(model.fields) do
     known[field.name] = true
   end
   for name in pairs(set) do
@@ -133,7 +147,7 @@ end
 
 local function filter(model, keep)
   local fields = {}
-  for _, field in ipairs(model.fields or {}) do
+  for _, field in ipairs(model.fields) do
     if keep(field.name) then
       fields[#fields + 1] = field
     end
@@ -147,7 +161,7 @@ end
 ---@param given? table options of the new model
 ---@return perigee.Type
 function Type:pick(name, names, given)
-  local set = wanted("model:pick", self, names)
+  local set = wanted("model:pick", self, name, names)
   return derive(
     "model:pick",
     self,
@@ -165,7 +179,7 @@ end
 ---@param given? table options of the new model
 ---@return perigee.Type
 function Type:omit(name, names, given)
-  local set = wanted("model:omit", self, names)
+  local set = wanted("model:omit", self, name, names)
   return derive(
     "model:omit",
     self,
@@ -184,6 +198,7 @@ end
 ---@return perigee.Type
 function Type:extend(name, declared, given)
   check_model("model:extend", self)
+  M.check_name("model:extend", name)
   local fields, at = {}, {}
   for i, field in ipairs(self.fields) do
     fields[i], at[field.name] = field, i
@@ -205,8 +220,9 @@ end
 ---@param given? table options of the new model
 ---@return perigee.Type
 function Type:partial(name, given)
+  check_model("model:partial", self)
   local fields = {}
-  for i, field in ipairs(self.fields or {}) do
+  for i, field in ipairs(self.fields) do
     local node = field.type({ optional = true })
     node.default = nil
     fields[i] = { name = field.name, type = node }

@@ -318,7 +318,7 @@ local function attributes_of(node, value)
   elseif not node.fields then
     return value
   end
-  local metatable = getmetatable(value)
+  local metatable = type(value) ~= "string" and getmetatable(value)
   local is_object = type(metatable) == "table" and metatable.__index ~= nil
   if not is_object or type(value.fields_set) == "function" then
     return value

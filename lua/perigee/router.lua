@@ -124,7 +124,11 @@ end
 
 local function check_tags(what, tags)
   for i, tag in ipairs(tags) do
-    if type(tag) ~= "string" then
+    if type(tag) == "table" and tag.name then
+      local format = "%s: tags[%d] must be a string: what the document says of tags stands in the "
+        .. "app's option openapi_tags"
+      errors.raise(format, what, i)
+    elseif type(tag) ~= "string" then
       errors.raise("%s: tags[%d] must be a string, not %s", what, i, type(tag))
     end
   end

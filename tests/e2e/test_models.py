@@ -37,6 +37,19 @@ app:get("/validate", function()
   return { good.from.sum, good.via[1].sum, good.to == nil, bad == nil, errs[1].loc }
 end)
 
+app:get("/no-object", function()
+  local Item = t.model("Item", { name = t.string })
+  local types = {}
+  for i, value in ipairs({ "text", 5, true, { 1 }, perigee.json.null }) do
+    local _, of_model = Item:validate(value)
+    local _, of_object = t.object({ name = t.string }):validate(value)
+    local _, of_list = t.array(Item):validate({ value })
+    assert(#of_model == 1 and #of_object == 1 and #of_list == 1 and of_list[1].loc[1] == 0)
+    types[i] = { of_model[1].type, of_object[1].type, of_list[1].type }
+  end
+  return types
+end)
+
 local Event = t.model("Event", {
   at = t.datetime({ serialize = { t.integer, function() return 7 end } }),
   name = t.string({ optional = true, serialize = { t.string, string.upper } }),
@@ -134,6 +147,8 @@ def test_a_class_with_a_schema_counts_as_its_model(client):
 
 def test_objects_with_attributes_are_validated_as_models(client):
     assert client.get("/validate").json() == [3, 7, True, True, ["from", "x"]]
+    for types in client.get("/no-object").json():
+        assert types == ["model_type", "model_type", "model_type"]
 
 
 def test_values_are_written_as_their_serializers_say(client):

@@ -87,6 +87,9 @@ test("mistakes are reported where they were made", function(t)
     perigee.router(),
     { prefix = "x/" }
   )
+  t:raises("what the document says of tags stands in the app's option openapi_tags", function()
+    perigee.app({ tags = { { name = "items", description = "Things" } } })
+  end)
   t:raises(
     "perigee.app: unknown option 'titel' (did you mean 'title'?)",
     perigee.app,

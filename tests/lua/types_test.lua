@@ -73,9 +73,16 @@ test("models are made from models", function(t)
   t:raises("User has no field 'pasword' (did you mean 'password'?)", function()
     User:omit("X", { "pasword" })
   end)
-  t:raises("only models have it, not t.string", function()
-    t_.string:pick("X", {})
-  end)
+  for _, method in ipairs({ "pick", "omit", "extend", "partial" }) do
+    t:raises("only models have it, not t.string", t_.string[method], t_.string, "X", {})
+    t:raises("model:" .. method .. ": the name must be a string", User[method], User, { "name" })
+  end
+  for _, method in ipairs({ "pick", "omit" }) do
+    for _, names_ in ipairs({ false, "name", { name = true } }) do
+      t:raises("a list of field names is needed", User[method], User, "X", names_ or nil)
+    end
+  end
+  t:raises("model:extend: fields must be a table of types", User.extend, User, "X")
 end)
 
 test("what comes from a strict model is strict, unless it says otherwise", function(t)

@@ -1,5 +1,6 @@
-/* Files that the build links into the binary (cmake/embed.cmake): the framework's Lua modules, and
- * the assets of the documentation pages (cmake/assets.cmake), which are gzip files. */
+/* Files that the build links into the binary (cmake/embed.cmake): the framework's Lua modules, as
+ * text and compiled, and the assets of the documentation pages (cmake/assets.cmake), which are gzip
+ * files. */
 #ifndef PERI_EMBED_H
 #define PERI_EMBED_H
 
@@ -12,8 +13,11 @@ struct peri_embedded {
     size_t len;
 };
 
-extern const struct peri_embedded peri_embedded[];
+extern const struct peri_embedded peri_embedded[]; /* text: for tools that read its comments */
 extern const size_t peri_embedded_count;
+
+extern const struct peri_embedded peri_compiled[]; /* bytecode: what runs */
+extern const size_t peri_compiled_count;
 
 extern const struct peri_embedded peri_assets[]; /* "swagger-ui.css.gz" */
 extern const size_t peri_assets_count;

@@ -1,7 +1,5 @@
-/* The framework's Lua modules, which stand in the binary: compiled by the first VM that wants one,
- * for the whole process. Every further VM (each loop, each worker, each version of the app after a
- * change) takes the compiled form, which costs a twentieth. This is the only bytecode that is ever
- * loaded, and it never leaves the process's memory. */
+/* The framework's Lua modules, which stand in the binary as bytecode: to parse their text would take
+ * most of the time in which a small app starts. This is the only bytecode that is ever loaded. */
 #ifndef PERI_FRAMEWORK_H
 #define PERI_FRAMEWORK_H
 

@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "log.h"
+#include "scope.h"
 #include "vm.h"
 
 #include <lauxlib.h>
@@ -9,7 +10,7 @@
 void peri_background_init(struct peri_background *background)
 {
     *background = (struct peri_background){0};
-    peri_list_init(&background->sleepers);
+    peri_list_init(&background->scopes);
 }
 
 static int background_end(lua_State *L, int status, lua_KContext context)
@@ -38,14 +39,30 @@ static void on_ended(struct peri_task *task, void *owner, bool failed)
 
 void peri_background_start(struct peri_vm *vm)
 {
-    if (vm->app.background == LUA_NOREF || vm->background.open)
+    if (vm->app.background == LUA_NOREF || vm->background.started)
         return;
-    vm->background.open = true;
+    vm->background.started = true;
     peri_task_start(&vm->tasks, background_main, vm, on_ended);
+}
+
+static void tell(struct peri_until_stop *until)
+{
+    peri_scope_cancel(until->scope, "this version of the app is to stop");
 }
 
 void peri_background_stop(struct peri_vm *vm)
 {
-    vm->background.open = false;
-    peri_background_wake(&vm->background);
+    vm->background.stopping = true;
+    struct peri_list *link;
+    while ((link = peri_list_pop(&vm->background.scopes)) != NULL)
+        tell(peri_container_of(link, struct peri_until_stop, link));
+}
+
+void peri_background_add(struct peri_vm *vm, struct peri_until_stop *until,
+                         struct peri_scope *scope)
+{
+    until->scope = scope;
+    peri_list_append(&vm->background.scopes, &until->link);
+    if (vm->background.stopping)
+        peri_background_stop(vm);
 }

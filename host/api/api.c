@@ -30,7 +30,6 @@ static const luaL_Reg modules[] = {
     {"tls", peri_open_tls},
     {"client", peri_open_client},
     {"shared", peri_open_shared},
-    {"background", peri_open_background},
     {"metrics", peri_open_metrics},
     {NULL, NULL},
 };

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct peri_background;
 struct peri_exchange;
 struct peri_loop;
 struct peri_request_box;
@@ -36,7 +35,6 @@ int peri_open_tls(lua_State *L);
 int peri_open_client(lua_State *L);
 int peri_open_crypto(lua_State *L);
 int peri_open_shared(lua_State *L);
-int peri_open_background(lua_State *L);
 int peri_open_metrics(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);
@@ -85,9 +83,6 @@ struct peri_exchange *peri_request_exchange(lua_State *L, int index);
 /* Makes the table on top what `req.headers` is: names are found in any case. */
 void peri_headers_mark(lua_State *L);
 bool peri_is_headers(lua_State *L, int index);
-
-/* Ends the waits between runs of schedules. */
-void peri_background_wake(struct peri_background *background);
 
 /* Pushes the Lua value of an uploaded file: a struct peri_upload of a form. */
 void peri_file_push(lua_State *L, void *file);

@@ -793,6 +793,13 @@ static int stream_keep_alive(lua_State *L)
     return 0;
 }
 
+/* out:method(): of the request */
+static int stream_method(lua_State *L)
+{
+    push_method(L, exchange_of(L, STREAM_TYPE));
+    return 1;
+}
+
 struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *exchange,
                                           int response)
 {
@@ -802,11 +809,13 @@ struct peri_request_box *peri_stream_push(lua_State *L, struct peri_exchange *ex
     lua_pushvalue(L, response);
     lua_setiuservalue(L, -2, 1);
     if (luaL_newmetatable(L, STREAM_TYPE)) {
-        lua_createtable(L, 0, 2);
+        lua_createtable(L, 0, 3);
         lua_pushcfunction(L, stream_write);
         lua_setfield(L, -2, "write");
         lua_pushcfunction(L, stream_keep_alive);
         lua_setfield(L, -2, "keep_alive");
+        lua_pushcfunction(L, stream_method);
+        lua_setfield(L, -2, "method");
         lua_setfield(L, -2, "__index");
     }
     lua_setmetatable(L, -2);

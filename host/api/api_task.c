@@ -15,7 +15,12 @@ static const char SCOPE_TYPE[] = "perigee.Scope";
 /* --- timeout, move_on, shield ------------------------------------------------------------------
  */
 
-enum { TIMEOUT, MOVE_ON, SHIELD };
+enum { TIMEOUT, MOVE_ON, SHIELD, UNTIL_STOP };
+
+struct call_scope {
+    struct peri_timed_scope timed;
+    struct peri_until_stop until; /* UNTIL_STOP */
+};
 
 /* How a call of one of them uses the stack: the scope, peri_protect_keep, the function and its
  * arguments, later its results. */
@@ -29,10 +34,11 @@ static void on_deadline(struct peri_timer *timer)
 
 /* Serves the end of the call, __close and __gc: a coroutine may be closed or dropped in the middle.
  */
-static void leave(struct peri_timed_scope *timed)
+static void leave(struct call_scope *call)
 {
-    peri_timer_stop(timed->timers, &timed->timer);
-    peri_task_leave(&timed->opened.scope);
+    peri_list_remove(&call->until.link);
+    peri_timer_stop(call->timed.timers, &call->timed.timer);
+    peri_task_leave(&call->timed.opened.scope);
 }
 
 static int scope_close(lua_State *L)
@@ -41,35 +47,53 @@ static int scope_close(lua_State *L)
     return 0;
 }
 
-static void push_timeout(lua_State *L, const struct peri_timed_scope *timed)
+static void push_reason(lua_State *L, int kind, const struct peri_timed_scope *timed)
 {
     char text[64];
+    if (kind == UNTIL_STOP) {
+        peri_push_error_text(L, "ESTOPPING", timed->opened.scope.cause);
+        return;
+    }
     snprintf(text, sizeof(text), "it took longer than %llu ms", (unsigned long long) timed->ms);
     peri_push_error_text(L, "ETIMEDOUT", text);
 }
 
 static int scoped_end(lua_State *L, int status, lua_KContext unwinding)
 {
-    struct peri_timed_scope *timed = lua_touserdata(L, AT_SCOPE);
+    struct call_scope *call = lua_touserdata(L, AT_SCOPE);
+    const struct peri_timed_scope *timed = &call->timed;
+    int kind = (int) lua_tointeger(L, lua_upvalueindex(1));
     /* The end of its own time ends here, unless what is around it is to end, too. */
-    struct peri_scope *outer = timed->opened.scope.parent;
+    const struct peri_scope *outer = timed->opened.scope.parent;
     bool late =
         timed->opened.scope.cause != NULL && (timed->opened.scope.shield || outer->seen == NULL);
-    leave(timed);
+    leave(call);
     peri_protect_end(L, unwinding != 0);
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - AT_KEEP;
     if (!late || !peri_is_cancelled(L, -1))
         return lua_error(L);
-    push_timeout(L, timed);
-    return lua_tointeger(L, lua_upvalueindex(1)) == TIMEOUT ? lua_error(L) : 2;
+    push_reason(L, kind, timed);
+    return kind == TIMEOUT ? lua_error(L) : 2;
 }
 
-/* timeout(ms, fn, ...), move_on(ms, fn, ...), shield([ms,] fn, ...): upvalue 1 tells them apart. */
+/* Starts what ends the scope, but for its function: its time, or the end of the VM. */
+static void bound(struct peri_vm *vm, struct call_scope *call, int kind)
+{
+    if (kind == UNTIL_STOP)
+        peri_background_add(vm, &call->until, &call->timed.opened.scope);
+    else if (kind != SHIELD)
+        peri_timer_start(vm->timers, &call->timed.timer, uv_now(vm->tasks.loop) + call->timed.ms);
+}
+
+/* timeout(ms, fn, ...), move_on(ms, fn, ...), shield([ms,] fn, ...), until_stop(fn, ...): upvalue 1
+ * tells them apart. */
 static int scoped(lua_State *L)
 {
     int kind = (int) lua_tointeger(L, lua_upvalueindex(1));
-    if (kind == SHIELD && lua_isfunction(L, 1)) {
+    if (kind == UNTIL_STOP)
+        luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (kind == UNTIL_STOP || (kind == SHIELD && lua_isfunction(L, 1))) {
         lua_pushinteger(L, PERI_CLEANUP_MS);
         lua_insert(L, 1);
     }
@@ -81,8 +105,10 @@ static int scoped(lua_State *L)
     if (task == NULL)
         return luaL_error(L, "a scope needs a task: handlers run in one, a loading app does not");
 
-    struct peri_timed_scope *timed = lua_newuserdatauv(L, sizeof(*timed), 0);
-    memset(timed, 0, sizeof(*timed));
+    struct call_scope *call = lua_newuserdatauv(L, sizeof(*call), 0);
+    struct peri_timed_scope *timed = &call->timed;
+    memset(call, 0, sizeof(*call));
+    peri_list_init(&call->until.link);
     peri_list_init(&timed->opened.scope.link);
     peri_list_init(&timed->opened.scope.children);
     timed->timers = vm->timers;
@@ -100,8 +126,7 @@ static int scoped(lua_State *L)
     lua_KContext unwinding = peri_protect_begin(L);
     uv_update_time(vm->tasks.loop); /* the task may have computed since the loop looked */
     peri_task_enter(L, task, &timed->opened);
-    if (kind != SHIELD)
-        peri_timer_start(vm->timers, &timed->timer, uv_now(vm->tasks.loop) + timed->ms);
+    bound(vm, call, kind);
     int status =
         lua_pcallk(L, lua_gettop(L) - AT_FUNCTION, LUA_MULTRET, AT_KEEP, unwinding, scoped_end);
     return scoped_end(L, status, unwinding);
@@ -123,6 +148,13 @@ static int task_cancelled(lua_State *L)
         lua_pushboolean(L, 0);
     else
         lua_pushstring(L, peri_task_cancelled(task));
+    return 1;
+}
+
+/* stopping(): whether this version of the app is to stop. */
+static int task_stopping(lua_State *L)
+{
+    lua_pushboolean(L, peri_vm_of(L)->background.stopping);
     return 1;
 }
 
@@ -222,22 +254,21 @@ static int task_overruns(lua_State *L)
 }
 
 static const luaL_Reg task_functions[] = {
-    {"alive", task_alive},       {"cancelled", task_cancelled},
-    {"check", task_check},       {"current", task_current},
-    {"overruns", task_overruns}, {"resumes", task_resumes},
-    {"unwinds", task_unwinds},   {NULL, NULL},
+    {"alive", task_alive},       {"cancelled", task_cancelled}, {"check", task_check},
+    {"current", task_current},   {"overruns", task_overruns},   {"resumes", task_resumes},
+    {"stopping", task_stopping}, {"unwinds", task_unwinds},     {NULL, NULL},
 };
 
 int peri_open_task(lua_State *L)
 {
     luaL_newlib(L, task_functions);
-    static const char *const names[] = {"timeout", "move_on", "shield"};
+    static const char *const names[] = {"timeout", "move_on", "shield", "until_stop"};
     luaL_newmetatable(L, SCOPE_TYPE);
     lua_pushcfunction(L, scope_close);
     lua_setfield(L, -2, "__close");
     lua_pushcfunction(L, scope_close);
     lua_setfield(L, -2, "__gc");
-    for (int kind = TIMEOUT; kind <= SHIELD; kind++) {
+    for (int kind = TIMEOUT; kind <= UNTIL_STOP; kind++) {
         lua_pushinteger(L, kind);
         lua_pushvalue(L, -2);
         lua_pushcclosure(L, scoped, 2);

@@ -104,11 +104,12 @@ local function run_once(self)
   end
 end
 
--- Waits until it is due; false when it never will be, or the app leaves.
+-- Waits until it is due; false when it never will be, or the app is to stop.
 local function wait_until(due)
   while due do
-    local ms = (due - host.time.now()) * 1000
-    if not host.background.rest(math.min(ms, LONGEST_REST_MS)) then
+    local ms = math.max(0, (due - host.time.now()) * 1000)
+    host.task.until_stop(host.time.sleep, math.min(ms, LONGEST_REST_MS))
+    if host.task.stopping() then
       return false
     elseif ms <= LONGEST_REST_MS then
       return true

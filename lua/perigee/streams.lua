@@ -2,6 +2,7 @@
 --- written as soon as it is sent, by the type that the operation declares as `item`.
 
 local errors = require("perigee.errors")
+local host = require("perigee.host")
 local json = require("perigee.json")
 local response = require("perigee.response")
 
@@ -85,7 +86,8 @@ local EVENT_OPTIONS = {
   raw = "boolean",
 }
 
-local STREAM_OPTIONS = { status = "integer", headers = "table", ping_ms = "integer" }
+local STREAM_OPTIONS =
+  { status = "integer", headers = "table", ping_ms = "integer", until_stop = "boolean" }
 
 -- The lines of a text, whichever way they end.
 local function add_lines(list, name, text)
@@ -162,8 +164,13 @@ end
 --- Server-sent events (text/event-stream), for any method. A comment is sent after 15 seconds without an
 --- event, so that proxies keep the connection; the function is cancelled when the client is gone. A client
 --- that comes back says which `id` it has seen last: req.headers["Last-Event-ID"].
+---
+--- When this version of the app is to stop, the function is cancelled, too, and the stream ends as it should:
+--- an EventSource connects again, to the next version. Other methods than GET, which no EventSource sends,
+--- have the grace to finish; `until_stop` says it for both.
 ---@param produce fun(events: perigee.Events)
----@param options? { status?: integer, headers?: table, ping_ms?: integer } ping_ms: 0 for no comments
+---@param options? { status?: integer, headers?: table, ping_ms?: integer, until_stop?: boolean }
+--- ping_ms: 0 for no comments
 ---@return perigee.Response
 function M.events(produce, options)
   options = options or {}
@@ -176,7 +183,16 @@ function M.events(produce, options)
   local answer = make("perigee.events", produce, plain, function(out, answer)
     out:write("") -- the head: the client knows that it is connected
     out:keep_alive(ping_ms)
-    produce(setmetatable({ out = out, answer = answer }, Events))
+    local events = setmetatable({ out = out, answer = answer }, Events)
+    local until_stop = options.until_stop
+    if until_stop == nil then
+      until_stop = out:method() == "GET"
+    end
+    if until_stop then
+      host.task.until_stop(produce, events)
+    else
+      produce(events)
+    end
   end)
   answer.content_type = "text/event-stream; charset=utf-8"
   for name, value in pairs({ ["Cache-Control"] = "no-cache", ["X-Accel-Buffering"] = "no" }) do

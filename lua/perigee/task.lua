@@ -77,6 +77,24 @@ M.move_on = host.task.move_on
 ---@type fun(fn: function, ...: any): any
 M.shield = host.task.shield
 
+--- Calls a function that has no end of its own: a feed, a loop over `time.interval`. It is cancelled when
+--- this version of the app is to stop, because the server stops or a new version has taken over; everything
+--- else has the grace (`shutdown_grace_ms`) to finish. Returns the results of the function; or nil and an
+--- error with the code ESTOPPING when it was cancelled. Called later than that, it is cancelled at its first
+--- wait. A threaded function is not told: it runs until it returns, or is late.
+---
+---     task.until_stop(function()
+---       for _ in time.interval(1000) do out:write(line()) end
+---     end)
+---@async
+---@type fun(fn: function, ...: any): any
+M.until_stop = host.task.until_stop
+
+--- Whether this version of the app is to stop: a new one has taken over, or the server stops. For loops
+--- that look for themselves when it is a good time to end; task.until_stop() ends the others.
+---@type fun(): boolean
+M.stopping = host.task.stopping
+
 --- Why the running code is to end, or false: for loops that compute and never wait.
 ---@type fun(): string|false
 M.cancelled = host.task.cancelled

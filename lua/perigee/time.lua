@@ -28,6 +28,8 @@ end
 --- turn misses are left out. The value is the number of the beat, so a gap tells how many.
 ---
 ---     for beat in time.interval(1000) do poll() end
+---
+--- In `task.until_stop` it ends when the app is to stop; elsewhere it goes on until the task is cancelled.
 ---@async
 ---@param ms number milliseconds, more than 0
 ---@return fun(): integer

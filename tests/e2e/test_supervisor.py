@@ -171,8 +171,44 @@ def test_a_successor_that_does_not_start_is_replaced(starting):
     eventually(lambda: b"PERIGEE_SERVER=" in environ.read_bytes(), "a process of its own")
     os.kill(second, signal.SIGSTOP)
     wait.unlink()
-    server.wait_for_log(rf"server process {second} did not start in \d s: it was killed")
+    server.wait_for_log(rf"server process {second} did not start in \d+ s: it was killed")
     assert server.json("/") == "one"
+
+
+# Loaded into the supervisor: its children stop before they become a server process, while the file
+# is there.
+STOPS_BEFORE_EXEC = """
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <signal.h>
+    #include <unistd.h>
+    int execv(const char *path, char *const argv[])
+    {
+        if (access("%s", F_OK) == 0)
+            raise(SIGSTOP);
+        int (*real)(const char *, char *const[]) = dlsym(RTLD_NEXT, "execv");
+        return real(path, argv);
+    }
+"""
+
+
+def test_a_child_that_does_not_become_a_server_is_replaced(kitchen, tmp_path):
+    wait = tmp_path / "wait"
+    (tmp_path / "stops.c").write_text(STOPS_BEFORE_EXEC % wait)
+    library = tmp_path / "stops.so"
+    subprocess.run(["cc", "-shared", "-fPIC", tmp_path / "stops.c", "-o", library], check=True)
+    env = {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    server = kitchen("--load-timeout-ms", 500, env=env)
+    wait.touch()
+    os.kill(server.pid, signal.SIGKILL)
+    second = successor(server, server.pid)
+    environ = pathlib.Path(f"/proc/{second}/environ")
+    stat = pathlib.Path(f"/proc/{second}/stat")
+    eventually(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "its stop")
+    assert b"PERIGEE_SERVER=" not in environ.read_bytes()
+    wait.unlink()
+    server.wait_for_log(rf"server process {second} did not start in \d+ s: it was killed")
+    assert server.json("/") == "here"
 
 
 def test_a_reload_that_is_asked_for_during_a_start_is_not_lost(starting):
@@ -317,6 +353,20 @@ def test_a_request_of_the_old_server_is_finished(copied):
 
 @pytest.mark.parametrize("content", [b"no program", b"#!/bin/sh\nexit 3\n"])
 def test_an_upgrade_to_what_does_not_start_changes_nothing(copied, content):
+    expect_no_upgrade(copied, content)
+
+
+@pytest.mark.parametrize("hang", ["kill -STOP $$", "exec sleep 600"])
+def test_an_upgrade_to_what_says_nothing_is_given_up(kitchen, tmp_path, hang):
+    path = tmp_path / "perigee"
+    shutil.copy(BINARY, path)
+    server = kitchen("--load-timeout-ms", 500, binary=path)
+    server.path = path
+    expect_no_upgrade(server, f"#!/bin/sh\n{hang}\n".encode())
+    server.wait_for_log(r"did not start in \d+ s: it was killed")
+
+
+def expect_no_upgrade(copied, content):
     replace(copied.path, content)
     copied.signal(signal.SIGUSR2)
     copied.wait_for_log("the new binary did not start; the old one serves on")

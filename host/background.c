@@ -32,7 +32,8 @@ static int background_main(lua_State *L)
 
 static void on_ended(struct peri_task *task, void *owner, bool failed)
 {
-    (void) owner;
+    struct peri_vm *vm = owner;
+    vm->background.task = NULL;
     if (failed)
         peri_log_error("the schedules of the app have ended: %s", lua_tostring(task->L, -1));
 }
@@ -42,7 +43,7 @@ void peri_background_start(struct peri_vm *vm)
     if (vm->app.background == LUA_NOREF || vm->background.started)
         return;
     vm->background.started = true;
-    peri_task_start(&vm->tasks, background_main, vm, on_ended);
+    vm->background.task = peri_task_start(&vm->tasks, background_main, vm, on_ended);
 }
 
 static void tell(struct peri_until_stop *until)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 struct peri_scope;
+struct peri_task;
 struct peri_vm;
 
 /* A scope that ends when its VM is to stop. */
@@ -25,6 +26,7 @@ struct peri_until_stop {
 
 struct peri_background {
     struct peri_list scopes; /* struct peri_until_stop */
+    struct peri_task *task;  /* that runs the function; NULL before and after */
     bool started;
     bool stopping;
 };

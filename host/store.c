@@ -14,6 +14,7 @@
 #define SHARDS 16 /* a power of two */
 #define FIRST_BUCKETS 64
 #define DEFAULT_MAX (64ULL << 20)
+#define HOST_MAX (1 << 20)
 #define SWEPT                                                                                      \
     2 /* entries that were not used for long, looked at in each write: have they expired? */
 
@@ -597,6 +598,20 @@ struct peri_store *peri_store_of_process(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_process_store);
     return process_store;
+}
+
+static struct peri_store *host_store;
+
+static void make_host_store(void)
+{
+    host_store = peri_store_new(HOST_MAX);
+}
+
+struct peri_store *peri_store_of_host(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_host_store);
+    return host_store;
 }
 
 void peri_store_set_max(uint64_t max_bytes)

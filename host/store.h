@@ -66,6 +66,10 @@ void peri_store_free(struct peri_store *store);
 struct peri_store *peri_store_of_process(void);
 void peri_store_set_max(uint64_t max_bytes);
 
+/* Another one, for what the host itself keeps from one version of the app to the next: apps neither
+ * see nor clear it, and it is in no snapshot of theirs. */
+struct peri_store *peri_store_of_host(void);
+
 /* Reads into *value; bytes are appended to `out`. A list is WRONG_KIND. */
 enum peri_store_result peri_store_get(struct peri_store *store, const char *key, size_t key_len,
                                       struct peri_store_value *value, struct peri_buf *out);

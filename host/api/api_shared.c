@@ -622,24 +622,34 @@ static const luaL_Reg subscription_methods[] = {
     {"__gc", subscription_close},      {NULL, NULL},
 };
 
+/* mark(name): a number that the host keeps from one version to the next, or nil; mark(name, number)
+ * sets it. */
+static int shared_mark(lua_State *L)
+{
+    size_t len = 0;
+    const char *name = check_key(L, &len);
+    struct peri_store_value value = {.kind = PERI_STORE_FLOAT};
+    if (lua_isnone(L, 2)) {
+        struct peri_buf no_bytes = {0}; /* as there are only numbers */
+        peri_store_get(peri_store_of_host(), name, len, &value, &no_bytes);
+        push_value(L, &value, &no_bytes);
+        return 1;
+    }
+    value.number = luaL_checknumber(L, 2);
+    peri_store_set(peri_store_of_host(), name, len, &value, 0, PERI_STORE_ALWAYS);
+    return 0;
+}
+
 static const luaL_Reg shared_functions[] = {
-    {"clear", shared_clear},
-    {"delete", shared_delete},
-    {"expire", shared_expire},
-    {"get", shared_get},
-    {"incr", shared_incr},
-    {"keys", shared_keys},
-    {"length", shared_length},
-    {"load", shared_load},
-    {"pop", shared_pop},
-    {"publish", shared_publish},
-    {"push", shared_push},
-    {"save", shared_save},
-    {"set", shared_set},
-    {"stats", shared_stats},
-    {"subscribe", shared_subscribe},
-    {"ttl", shared_ttl},
-    {NULL, NULL},
+    {"clear", shared_clear},     {"delete", shared_delete},
+    {"expire", shared_expire},   {"get", shared_get},
+    {"incr", shared_incr},       {"keys", shared_keys},
+    {"length", shared_length},   {"load", shared_load},
+    {"mark", shared_mark},       {"pop", shared_pop},
+    {"publish", shared_publish}, {"push", shared_push},
+    {"save", shared_save},       {"set", shared_set},
+    {"stats", shared_stats},     {"subscribe", shared_subscribe},
+    {"ttl", shared_ttl},         {NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *name, lua_CFunction gc)

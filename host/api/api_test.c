@@ -13,6 +13,7 @@
 #include "../loop.h"
 #include "../server.h"
 #include "../slice.h"
+#include "../store.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -59,6 +60,33 @@ static int test_open(lua_State *L)
     peri_app_release(L, &loop->vm->app);
     peri_app_read(L, &loop->vm->app, loop->config);
     return 0;
+}
+
+/* background(what): "start"s what the open app does beside its requests, tells it to "stop", or
+ * "cancel"s it; "forget" makes the VM as it was before. Returns whether it still runs. */
+static int test_background(lua_State *L)
+{
+    static const char *const names[] = {"start", "stop", "cancel", "forget", NULL};
+    struct peri_vm *vm = loop_of(L)->vm;
+    struct peri_background *background = &vm->background;
+    switch (luaL_checkoption(L, 1, NULL, names)) {
+    case 0:
+        peri_background_start(vm);
+        break;
+    case 1:
+        peri_background_stop(vm);
+        break;
+    case 2:
+        if (background->task != NULL)
+            peri_task_cancel(background->task, "the test has ended");
+        break;
+    default:
+        peri_background_stop(vm);
+        background->started = background->stopping = false;
+        peri_store_clear(peri_store_of_host());
+    }
+    lua_pushboolean(L, background->task != NULL);
+    return 1;
 }
 
 static void add_line(void *context, const char *text)
@@ -663,6 +691,7 @@ static int test_capture_log(lua_State *L)
 }
 
 static const luaL_Reg test_functions[] = {
+    {"background", test_background},
     {"advance", test_advance},
     {"capture_log", test_capture_log},
     {"connect", test_connect},

@@ -8,7 +8,7 @@ local host = require("perigee.host")
 local M = {}
 
 local LONGEST_REST_MS = 60000 -- then the clock is looked at again: it may have been set
-local HANDOVER_S = 60 -- what was due so shortly before a version takes over, and did not run, runs now
+local HANDOVER_MS = 60000 -- what was due so shortly before a version takes over, and did not run, runs now
 
 local OPTIONS = {
   every = { at_start = "boolean", timeout_ms = "number", name = "string" },
@@ -26,22 +26,20 @@ local function check(what, kind, fn, options)
   end
 end
 
+-- Times of a schedule are milliseconds of its clock: one that never jumps for `every`, that of the day for `cron`.
 ---@class perigee.Schedule
 ---@field name string for the log
----@field key string of its last run, or when it was first looked at, in the shared store
----@field due fun(last?: number, before?: number): number? when it is due, as time.now() counts, after its last run here or in the version before; nil: never again
----@field run fun()
+---@field key string of its last run, or when it was first looked at, among the marks of the host
+---@field clock fun(): number
+---@field first fun(now: number, before?: number): number? when it is due after a run of the version before; nil: never
+---@field next fun(now: number, due: number): number? when it is due after a run that was due then
 
-local function new(kind, fn, options, due)
-  local source = errors.caller()
-  local name = options and options.name or source
-  return {
-    name = name,
-    key = ("perigee.schedule:%s:%s"):format(kind, name),
-    fn = fn,
-    timeout_ms = options and options.timeout_ms,
-    due = due,
-  }
+local function new(kind, fn, options, schedule)
+  schedule.name = options and options.name or errors.caller()
+  schedule.key = ("schedule:%s:%s"):format(kind, schedule.name)
+  schedule.fn = fn
+  schedule.timeout_ms = options and options.timeout_ms
+  return schedule
 end
 
 --- Runs a function every `ms` milliseconds.
@@ -54,12 +52,23 @@ function M.every(ms, fn, options)
     errors.raise("app:every: milliseconds, more than 0, are needed")
   end
   check("app:every", "every", fn, options)
-  return new("every", fn, options, function(last, before)
-    if last or before then
-      return (last or before) + ms / 1000
-    end
-    return host.time.now() + (options and options.at_start and 0 or ms / 1000)
-  end)
+  return new("every", fn, options, {
+    clock = host.time.monotonic,
+    first = function(now, before)
+      if before then
+        return before + ms
+      end
+      return options and options.at_start and now or now + ms
+    end,
+    -- Keeps the beat: what was missed is left out.
+    next = function(now, due)
+      return due + ms * math.max(1, (now - due) // ms + 1)
+    end,
+  })
+end
+
+local function wall_ms()
+  return host.time.now() * 1000
 end
 
 --- Runs a function when a line of cron says so.
@@ -78,12 +87,19 @@ function M.cron(line, fn, options)
   elseif not cron.next(parsed, os.time(), options and options.utc) then
     errors.raise("app:cron: '%s' is never due", line)
   end
-  return new("cron", fn, options, function(last, before)
-    local now = host.time.now()
-    local after = last and math.max(last, now) or math.max(before or now, now - HANDOVER_S)
-    after = math.tointeger(after // 1)
-    return cron.next(parsed, after, options and options.utc)
-  end)
+  local function after(ms)
+    local due = cron.next(parsed, math.tointeger(ms // 1000), options and options.utc)
+    return due and due * 1000
+  end
+  return new("cron", fn, options, {
+    clock = wall_ms,
+    first = function(now, before)
+      return after(math.max(before or now, now - HANDOVER_MS))
+    end,
+    next = function(now, due)
+      return after(math.max(now, due))
+    end,
+  })
 end
 
 local function run_once(self)
@@ -105,9 +121,9 @@ local function run_once(self)
 end
 
 -- Waits until it is due; false when it never will be, or the app is to stop.
-local function wait_until(due)
+local function wait_until(self, due)
   while due do
-    local ms = math.max(0, (due - host.time.now()) * 1000)
+    local ms = math.max(0, due - self.clock())
     host.task.until_stop(host.time.sleep, math.min(ms, LONGEST_REST_MS))
     if host.task.stopping() then
       return false
@@ -119,17 +135,16 @@ local function wait_until(due)
 end
 
 local function follow(self)
-  local shared = require("perigee.shared")
-  local before = shared.get(self.key)
-  local due = self.due(nil, before)
+  local mark = host.shared.mark
+  local before, now = mark(self.key), self.clock()
+  local due = self.first(now, before)
   if not before then
-    shared.set(self.key, host.time.now()) -- a version that follows before the first run counts from here
+    mark(self.key, now) -- a version that follows before the first run counts from here
   end
-  while wait_until(due) do
-    local last = math.max(due, host.time.now())
-    shared.set(self.key, last)
+  while wait_until(self, due) do
+    mark(self.key, due)
     run_once(self)
-    due = self.due(last)
+    due = self.next(self.clock(), due)
   end
 end
 

@@ -479,6 +479,81 @@ def test_a_handler_that_ends_late_is_no_leftover(passes):
     )
 
 
+SCHEDULES = """
+    local perigee = require("perigee")
+    local app, runs = perigee.app(), {}
+    app:every(1000, function() runs[#runs + 1] = clock:now() perigee.sleep(SLEEP) end)
+    app:cron("0 3 * * *", function() runs.nightly = (runs.nightly or 0) + 1 end)
+"""
+
+
+def test_schedules_follow_the_clock_of_the_test(passes):
+    passes(
+        "local clock = t:clock({ manual = true })"
+        + SCHEDULES.replace("SLEEP", "1500")
+        + """
+        t:client(app)
+        clock:advance(999)
+        t:eq(runs, {})
+        clock:advance(4001)
+        t:eq(runs, { 1000, 3000, 5000 }) -- on the beat; those that fell into a run are left out
+        clock:advance(24 * 3600 * 1000)
+        t:eq(runs.nightly, 1)
+        """
+    )
+
+
+def test_an_app_that_is_served_anew_begins_its_schedules_anew(passes):
+    passes(
+        "local clock = t:clock({ manual = true })"
+        + SCHEDULES.replace("SLEEP", "0")
+        + """
+        t:client(app)
+        clock:advance(1400)
+        t:client(perigee.app()) -- stops the other one
+        clock:advance(5000)
+        t:eq(runs, { 1000 })
+        t:client(app)
+        clock:advance(1200)
+        t:eq(runs, { 1000, 7400 })
+        """
+    )
+
+
+def test_a_schedule_that_runs_when_its_test_ends_is_cancelled(passes):
+    passes(
+        """
+        local perigee = require("perigee")
+        local app, closed = perigee.app(), 0
+        app:every(1000, function()
+          local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+          perigee.sleep(1e8)
+        end, { at_start = true })
+        t:cleanup(function() t:eq(closed, 1) end)
+        t:client(app)
+        perigee.sleep(1)
+        t:ok(not perigee.task.stopping())
+        """
+    )
+
+
+def test_a_stream_without_an_end_keeps_no_test_waiting(passes):
+    passes(
+        """
+        local perigee = require("perigee")
+        local app, ended = perigee.app(), nil
+        app:get("/", function(req)
+          req:after(function()
+            ended = select(2, perigee.task.until_stop(perigee.sleep, 1e8)).code
+          end)
+          return 1
+        end)
+        t:cleanup(function() t:eq(ended, "ESTOPPING") end)
+        t:client(app):get("/")
+        """
+    )
+
+
 def test_cleanups_run_last_one_first_also_after_a_failure(fails):
     fails(
         """

@@ -179,6 +179,34 @@ def test_schedules_go_over_to_the_next_version(serve, write_app):
     eventually(lambda: server.json("/runs") > before + 5, "runs of the new version")
 
 
+def test_an_app_that_clears_its_store_does_not_disturb_its_schedules(serve, write_app):
+    text = """
+        local perigee = require("perigee")
+        local app = perigee.app()
+        app:every(3600000, function() end)
+        app:get("/keys", function()
+          return #perigee.shared.keys()
+        end)
+        app:every(3600000, function()
+          perigee.shared.incr("runs")
+        end, { at_start = true, name = "once" })
+        app:get("/{key}", function(req)
+          perigee.shared.add("asked", true)
+          return perigee.shared.get(req.params.key)
+        end)
+        app:on_start(perigee.shared.clear)
+        return app
+    """
+    server = serve(write_app(text))
+    eventually(lambda: server.json("/runs") == 1, "the run at the start")
+    for round_ in range(3):
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("reloaded in", round_ + 1)
+        eventually(lambda: server.json("/keys") == 0, "the store is empty")
+        assert server.json("/runs") is None  # the next one is due in an hour
+        assert server.json("/keys") == 1
+
+
 def test_a_sleeping_schedule_keeps_no_stop_waiting(serve, write_app):
     app = write_app("""
         local perigee = require("perigee")

@@ -232,6 +232,7 @@ function Case:client(app, options)
     self.built = built
     built.start()
     self.started = true
+    host.test.background("start")
   end
   return made
 end
@@ -279,7 +280,10 @@ function M.stop(self)
   self.serving = nil
   local started = self.started
   self.started = nil
-  require("perigee.test.quiet").wait_for_connections()
+  local quiet = require("perigee.test.quiet")
+  host.test.background("stop")
+  quiet.wait_for_connections()
+  quiet.wait_for_background()
   if started then
     self.built.stop()
   end

@@ -6,6 +6,7 @@ local M = {}
 
 local TURNS = 3 -- of the loop without anything to do: bytes between two sockets take one
 local PATIENCE = 2 -- seconds for what ends by itself
+local JOB_PATIENCE = 0.05 -- ... for a run of a schedule
 
 -- Lets others run, and the loop look at its sockets.
 local function turn()
@@ -23,10 +24,10 @@ function M.settle()
 end
 
 -- Waits until `done()`, but not for ever. Between the looks the loop rests.
-local function wait_until(done)
+local function wait_until(done, patience)
   local since = host.test.stopwatch()
   while not done() do
-    if host.test.stopwatch() - since > PATIENCE then
+    if host.test.stopwatch() - since > (patience or PATIENCE) then
       return false
     end
     turn()
@@ -44,6 +45,19 @@ function M.wait_for_connections()
     host.test.cut()
     wait_until(gone)
   end
+end
+
+--- Waits until the schedules of an app that stops have ended; cancels a run that takes its time.
+---@async
+function M.wait_for_background()
+  local function ended()
+    return not host.test.background("stop")
+  end
+  if not wait_until(ended, JOB_PATIENCE) then
+    host.test.background("cancel")
+    wait_until(ended)
+  end
+  host.test.background("forget")
 end
 
 local function leftovers(before)

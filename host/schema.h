@@ -13,8 +13,10 @@
  * ------------------------------------------------------------------------------------------------
  * The Lua side: require("perigee.host").schema
  *
- *   compile(node [, options]) -> program
- *   inputs{ groups = {...}, strict = false, strict_content_type = true } -> inputs
+ *   types() -> types
+ *       what programs that are compiled with it share: each type is compiled once for all of them
+ *   compile(node [, options [, types]]) -> program
+ *   inputs({ groups = {...}, strict = false, strict_content_type = true } [, types]) -> inputs
  *   stats() -> { validations, rejected, patterns_failed }     of this process
  *   program:validate(value) -> value | nil, errors
  *       a Lua value in, the converted value out

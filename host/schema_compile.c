@@ -34,7 +34,7 @@ const char *peri_kind_name(enum peri_kind kind)
 
 void *peri_compile_take(struct peri_compiler *c, size_t size)
 {
-    void *memory = peri_arena_take(&c->program->arena, size);
+    void *memory = peri_arena_take(&c->types->arena, size);
     memset(memory, 0, size);
     return memory;
 }
@@ -78,19 +78,19 @@ bool peri_compile_flag(struct peri_compiler *c, int node, const char *name)
     return flag;
 }
 
-/* A copy in the program's memory of the string at `index`. */
+/* A copy in the memory of the types of the string at `index`. */
 struct peri_text peri_compile_keep_string(struct peri_compiler *c, int index)
 {
     size_t len = 0;
     const char *text = lua_tolstring(c->L, index, &len);
-    char *copy = peri_arena_take(&c->program->arena, len + 1);
+    char *copy = peri_arena_take(&c->types->arena, len + 1);
     memcpy(copy, text, len + 1);
     return (struct peri_text){copy, (uint32_t) len};
 }
 
 struct peri_text peri_compile_keep_text(struct peri_compiler *c, const struct peri_buf *text)
 {
-    char *copy = peri_arena_take(&c->program->arena, text->len + 1);
+    char *copy = peri_arena_take(&c->types->arena, text->len + 1);
     if (text->len > 0)
         memcpy(copy, text->data, text->len);
     copy[text->len] = '\0';
@@ -134,8 +134,8 @@ void peri_compile_sizes(struct peri_compiler *c, int node, const struct peri_pla
 /* Moves the value on top to the program's Lua values. */
 int peri_compile_keep_lua(struct peri_compiler *c)
 {
-    lua_rawseti(c->L, c->lua_values, ++c->lua_count);
-    return c->lua_count;
+    lua_rawseti(c->L, c->lua_values, ++c->types->lua_count);
+    return c->types->lua_count;
 }
 
 /* ----------------------------------------------------------- collections --- */
@@ -486,7 +486,7 @@ void peri_compile_fields(struct peri_compiler *c, int node, const struct peri_sc
     lua_pop(c->L, 1);
     model->members = members;
     model->count = (uint32_t) count;
-    peri_model_index(&c->program->arena, model);
+    peri_model_index(&c->types->arena, model);
 }
 
 static void compile_computed(struct peri_compiler *c, int node, const struct peri_scope *scope,
@@ -603,7 +603,7 @@ static void compile_default(struct peri_compiler *c, int node, struct peri_type 
     if (kind == LUA_TFUNCTION) {
         fallback->function = peri_compile_keep_lua(c);
     } else {
-        fallback->node = peri_tape_from_lua(c->L, lua_gettop(c->L), &c->program->arena);
+        fallback->node = peri_tape_from_lua(c->L, lua_gettop(c->L), &c->types->arena);
         lua_pop(c->L, 1);
     }
     type->fallback = fallback;
@@ -639,7 +639,7 @@ static void compile_checks(struct peri_compiler *c, int node, struct peri_type *
         keep_checks(c, list, "before", &checks->before_count, &checks->before);
         keep_checks(c, list, "after", &checks->after_count, &checks->after);
         type->checks = checks;
-        c->program->has_checks = true;
+        c->holds |= PERI_HOLDS_CHECKS;
     }
     lua_pop(c->L, 1);
 }
@@ -669,6 +669,8 @@ struct peri_type *peri_compile(struct peri_compiler *c, int node, const struct p
     if (lua_rawget(L, c->memo[scope->strict]) == LUA_TLIGHTUSERDATA) {
         struct peri_type *known = lua_touserdata(L, -1);
         lua_pop(L, 1);
+        c->recursive |= known->unfinished;
+        c->holds |= known->holds;
         return known;
     }
     lua_pop(L, 1);
@@ -687,6 +689,9 @@ struct peri_type *peri_compile(struct peri_compiler *c, int node, const struct p
     lua_pushvalue(L, node);
     lua_pushlightuserdata(L, type);
     lua_rawset(L, c->memo[scope->strict]); /* before its parts: they may refer to it */
+    type->unfinished = true;
+    uint8_t beside = c->holds;
+    c->holds = type->kind == PERI_KIND_SECRET ? PERI_HOLDS_SECRET : 0;
     type->optional = peri_compile_flag(c, node, "optional");
     type->nullable = peri_compile_flag(c, node, "nullable");
     type->strict = scope->strict;
@@ -697,8 +702,9 @@ struct peri_type *peri_compile(struct peri_compiler *c, int node, const struct p
     compile_default(c, node, type);
     compile_checks(c, node, type);
     compile_serializer(c, node, scope, type);
-    if (type->kind == PERI_KIND_SECRET)
-        c->program->has_secret = true;
+    type->unfinished = false;
+    type->holds = c->holds;
+    c->holds |= beside;
     struct peri_late *late = peri_compile_take(c, sizeof(*late));
     *late = (struct peri_late){.next = c->late, .type = type};
     c->late = late;
@@ -720,7 +726,7 @@ static void label_members(struct peri_compiler *c, struct peri_type *type)
     }
 }
 
-/* Copies converted values to the program's memory; NULL when a check has to run on them. */
+/* Copies converted values to the memory of the types; NULL when a check has to run on them. */
 static const struct peri_value *keep_values(struct peri_compiler *c,
                                             const struct peri_result *result)
 {
@@ -731,7 +737,7 @@ static const struct peri_value *keep_values(struct peri_compiler *c,
             return NULL;
         if (values[i].kind != PERI_VALUE_STRING)
             continue;
-        char *copy = peri_arena_take(&c->program->arena, values[i].count + 1);
+        char *copy = peri_arena_take(&c->types->arena, values[i].count + 1);
         memcpy(copy, values[i].string, values[i].count);
         values[i].string = copy;
     }
@@ -765,4 +771,10 @@ void peri_compile_finish(struct peri_compiler *c)
         if (late->type->fallback != NULL && late->type->fallback->node != NULL)
             convert_default(c, late->type);
     }
+    /* What a type within itself holds was not known yet when it was met. */
+    for (struct peri_late *late = c->recursive ? c->late : NULL; late != NULL; late = late->next)
+        late->type->holds |= c->holds;
+    c->program->has_checks = c->holds & PERI_HOLDS_CHECKS;
+    c->program->has_secret = c->holds & PERI_HOLDS_SECRET;
+    c->types->busy = false;
 }

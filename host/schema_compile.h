@@ -19,10 +19,12 @@ struct peri_late {
 struct peri_compiler {
     lua_State *L;
     struct peri_program *program;
+    struct peri_types *types;
     int lua_values; /* table: what the program needs of Lua at run time */
-    int lua_count;
-    int memo[2]; /* tables: node -> compiled type, not strict and strict */
-    bool strict; /* the option of peri_compile() */
+    int memo[2];    /* tables: node -> compiled type, not strict and strict */
+    bool strict;    /* the option of peri_compile() */
+    bool recursive; /* a type contains itself */
+    uint8_t holds;  /* enum peri_holds: of what was compiled below the node under work */
     struct peri_late *late;
 };
 
@@ -32,7 +34,7 @@ struct peri_scope {
     bool strict;
 };
 
-void *peri_compile_take(struct peri_compiler *c, size_t size); /* cleared, the program's */
+void *peri_compile_take(struct peri_compiler *c, size_t size); /* cleared, as long as the types */
 
 /* Raises, with the place in front of the message. */
 int peri_compile_fail(struct peri_compiler *c, const struct peri_place *place, const char *message);
@@ -40,7 +42,7 @@ int peri_compile_fail(struct peri_compiler *c, const struct peri_place *place, c
 /* Pushes node[name] without metamethods and returns its type. */
 int peri_compile_get(struct peri_compiler *c, int node, const char *name);
 bool peri_compile_flag(struct peri_compiler *c, int node, const char *name);
-/* A copy in the program's memory; no data when it is no string. */
+/* A copy in the memory of the types; no data when it is no string. */
 struct peri_text peri_compile_text(struct peri_compiler *c, int node, const char *name);
 struct peri_text peri_compile_keep_string(struct peri_compiler *c, int index);
 struct peri_text peri_compile_keep_text(struct peri_compiler *c, const struct peri_buf *text);

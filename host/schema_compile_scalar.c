@@ -23,7 +23,7 @@ static void compile_string(struct peri_compiler *c, int node, const struct peri_
         return;
     struct peri_buf reason = {0};
     type->string.pattern =
-        peri_pattern_new(&c->program->patterns, type->string.pattern_text, &reason);
+        peri_pattern_new(&c->types->patterns, type->string.pattern_text, &reason);
     if (type->string.pattern == NULL) {
         lua_pushliteral(c->L, "pattern: ");
         lua_pushlstring(c->L, reason.data, reason.len);

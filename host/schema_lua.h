@@ -7,6 +7,7 @@
 
 #define PERI_PROGRAM_TYPE "perigee.schema.program"
 #define PERI_INPUTS_TYPE "perigee.schema.inputs"
+#define PERI_TYPES_TYPE "perigee.schema.types"
 
 /* The sources of a request, in the order of enum peri_inputs_uses. */
 enum peri_source {
@@ -30,18 +31,21 @@ struct peri_group {
 };
 
 struct peri_inputs {
-    struct peri_program program; /* first: its memory and Lua values are the inputs' own */
+    struct peri_program program; /* what it says of types holds for all of them */
     struct peri_group *groups;
     uint32_t group_count;
     unsigned uses;
     bool strict_content_type; /* a body without Content-Type is no JSON */
 };
 
-/* Compile; the userdata is left on the stack. */
-struct peri_program *peri_program_new(lua_State *L, int node, int options);
-struct peri_inputs *peri_inputs_new(lua_State *L, int description);
-/* What __gc does for both. */
-void peri_program_deinit(struct peri_program *program);
+/* Pushes what programs may share. */
+void peri_types_push(lua_State *L);
+/* What __gc does. */
+void peri_types_deinit(struct peri_types *types);
+/* Compile; the userdata is left on the stack. `types` is the stack index of those to share, or of
+ * nil. */
+struct peri_program *peri_program_new(lua_State *L, int node, int options, int types);
+struct peri_inputs *peri_inputs_new(lua_State *L, int description, int types);
 
 /* Counters of this process; see stats() in schema.h. */
 void peri_schema_count(unsigned validations, unsigned rejected);

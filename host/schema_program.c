@@ -54,7 +54,6 @@ static void compile_options(struct peri_compiler *c, int options)
     out->exclude_unset = peri_compile_flag(c, options, "exclude_unset");
     out->exclude_defaults = peri_compile_flag(c, options, "exclude_defaults");
     out->exclude_none = peri_compile_flag(c, options, "exclude_none");
-    c->strict = peri_compile_flag(c, options, "strict");
     if (peri_compile_get(c, options, "include") == LUA_TTABLE)
         out->include = compile_choices(c, lua_gettop(c->L));
     lua_pop(c->L, 1);
@@ -65,40 +64,84 @@ static void compile_options(struct peri_compiler *c, int options)
 
 /* -------------------------------------------------------------- programs --- */
 
-void peri_program_deinit(struct peri_program *program)
+void peri_types_deinit(struct peri_types *types)
 {
-    peri_patterns_free(program->patterns);
-    program->patterns = NULL;
-    peri_arena_deinit(&program->arena);
+    peri_patterns_free(types->patterns);
+    types->patterns = NULL;
+    peri_arena_deinit(&types->arena);
 }
 
-/* Pushes the userdata and leaves it below what the compiler needs on the stack. */
-static void *start(lua_State *L, struct peri_compiler *c, size_t size, const char *metatable)
+/* The user values of types: the Lua values of their programs, and what was compiled of each node.
+ */
+enum { LUA_VALUES = 1, MEMOS };
+
+void peri_types_push(lua_State *L)
 {
-    void *memory = lua_newuserdatauv(L, size, 1);
-    memset(memory, 0, size);
-    luaL_setmetatable(L, metatable);
+    struct peri_types *types = lua_newuserdatauv(L, sizeof(*types), MEMOS);
+    *types = (struct peri_types){.lua_count = PERI_LUA_TYPES};
+    luaL_setmetatable(L, PERI_TYPES_TYPE);
     lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, -3, 1);
-    *c = (struct peri_compiler){.L = L, .program = memory, .lua_values = lua_gettop(L)};
     lua_newtable(L);
     peri_json_mark_array(L, -1);
     lua_getmetatable(L, -1);
-    lua_rawseti(L, c->lua_values, PERI_LUA_ARRAY_MARK);
+    lua_rawseti(L, -3, PERI_LUA_ARRAY_MARK);
     lua_pop(L, 1);
-    c->lua_count = PERI_LUA_SCRATCH;
-    lua_newtable(L);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, PERI_LUA_TYPES); /* whoever has the values needs what points to them */
+    lua_setiuservalue(L, -2, LUA_VALUES);
+    lua_createtable(L, 4, 0);
+    for (int i = 1; i <= 4; i++) {
+        lua_newtable(L);
+        lua_rawseti(L, -2, i);
+    }
+    lua_setiuservalue(L, -2, MEMOS);
+}
+
+/* Pushes the userdata and leaves it below what the compiler needs on the stack. What was compiled
+ * depends on the option `strict`, so that there are memos for either. `types` is a stack index: of
+ * those to share, or of nil. */
+static void *start(lua_State *L, struct peri_compiler *c, size_t size, const char *metatable,
+                   int types, bool strict)
+{
+    struct peri_types *shared = luaL_testudata(L, types, PERI_TYPES_TYPE);
+    void *memory = lua_newuserdatauv(L, size, 1);
+    memset(memory, 0, size);
+    luaL_setmetatable(L, metatable);
+    int program = lua_gettop(L);
+    *c = (struct peri_compiler){.L = L, .program = memory, .strict = strict};
+    if (shared != NULL && !shared->busy)
+        lua_pushvalue(L, types);
+    else
+        peri_types_push(L);
+    c->types = lua_touserdata(L, -1);
+    c->types->busy = true;
+    lua_getiuservalue(L, -1, MEMOS);
+    lua_rawgeti(L, -1, strict ? 3 : 1);
     c->memo[0] = lua_gettop(L);
-    lua_newtable(L);
+    lua_rawgeti(L, -2, strict ? 4 : 2);
     c->memo[1] = lua_gettop(L);
+    lua_getiuservalue(L, -4, LUA_VALUES);
+    c->lua_values = lua_gettop(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, program, 1);
     return memory;
 }
 
-struct peri_program *peri_program_new(lua_State *L, int node, int options)
+static bool is_strict(lua_State *L, int options)
+{
+    lua_pushliteral(L, "strict");
+    lua_rawget(L, options);
+    bool strict = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return strict;
+}
+
+struct peri_program *peri_program_new(lua_State *L, int node, int options, int types)
 {
     struct peri_compiler c;
-    struct peri_program *program = start(L, &c, sizeof(*program), PERI_PROGRAM_TYPE);
+    int top = lua_gettop(L);
+    bool strict = lua_istable(L, options) && is_strict(L, options);
+    struct peri_program *program = start(L, &c, sizeof(*program), PERI_PROGRAM_TYPE, types, strict);
     if (lua_istable(L, options))
         compile_options(&c, options);
     struct peri_scope scope = {{NULL, "type"}, c.strict};
@@ -110,7 +153,7 @@ struct peri_program *peri_program_new(lua_State *L, int node, int options)
     }
     program->type = peri_compile(&c, node, &scope);
     peri_compile_finish(&c);
-    lua_settop(L, c.lua_values - 1);
+    lua_settop(L, top + 1);
     return program;
 }
 
@@ -132,7 +175,7 @@ enum { SOURCES = sizeof(sources) / sizeof(sources[0]) };
 
 static struct peri_text with_hyphens(struct peri_compiler *c, struct peri_text name)
 {
-    char *copy = peri_arena_take(&c->program->arena, name.len + 1);
+    char *copy = peri_arena_take(&c->types->arena, name.len + 1);
     for (uint32_t i = 0; i < name.len; i++)
         copy[i] = name.data[i] == '_' ? '-' : name.data[i];
     copy[name.len] = '\0';
@@ -235,12 +278,13 @@ static void check_names(struct peri_compiler *c, const struct peri_inputs *input
     }
 }
 
-struct peri_inputs *peri_inputs_new(lua_State *L, int description)
+struct peri_inputs *peri_inputs_new(lua_State *L, int description, int types)
 {
     struct peri_compiler c;
-    struct peri_inputs *inputs = start(L, &c, sizeof(*inputs), PERI_INPUTS_TYPE);
+    int top = lua_gettop(L);
+    bool strict = is_strict(L, description);
+    struct peri_inputs *inputs = start(L, &c, sizeof(*inputs), PERI_INPUTS_TYPE, types, strict);
     struct peri_place place = {NULL, "inputs"};
-    c.strict = peri_compile_flag(&c, description, "strict");
     inputs->strict_content_type =
         peri_compile_get(&c, description, "strict_content_type") == LUA_TNIL ||
         lua_toboolean(L, -1);
@@ -258,10 +302,10 @@ struct peri_inputs *peri_inputs_new(lua_State *L, int description)
         lua_pop(L, 1);
         inputs->uses |= sources[group->source].uses | (group->has_file ? PERI_USES_FILES : 0);
     }
-    if (inputs->program.has_checks)
-        inputs->uses |= PERI_USES_CHECKS;
     check_names(&c, inputs);
     peri_compile_finish(&c);
-    lua_settop(L, c.lua_values - 1);
+    if (inputs->program.has_checks)
+        inputs->uses |= PERI_USES_CHECKS;
+    lua_settop(L, top + 1);
     return inputs;
 }

@@ -110,8 +110,8 @@ struct peri_decimal_bounds {
     uint32_t max_digits, places;
 };
 
-/* The first two of a program's Lua values. */
-enum { PERI_LUA_ARRAY_MARK = 1, PERI_LUA_SCRATCH = 2 };
+/* The first of a program's Lua values. */
+enum { PERI_LUA_ARRAY_MARK = 1, PERI_LUA_SCRATCH = 2, PERI_LUA_TYPES = 3 };
 
 /* A value of an enum or literal, or a tag. */
 struct peri_constant {
@@ -187,11 +187,17 @@ struct peri_serializer {
     int function;                 /* index in the program's Lua values */
 };
 
+/* What a type is, or contains. */
+enum peri_holds { PERI_HOLDS_CHECKS = 1, PERI_HOLDS_SECRET = 2 };
+
 struct peri_type {
     uint8_t kind;
     bool optional;
     bool nullable;
     bool strict;
+    uint8_t
+        holds; /* set of enum peri_holds; of types that contain themselves it may say too much */
+    bool unfinished;        /* being compiled */
     struct peri_text label; /* Pydantic's name of the validator, shown in a union's loc */
     const struct peri_default *fallback;      /* NULL: none */
     const struct peri_checks *checks;         /* NULL: none */
@@ -281,12 +287,20 @@ struct peri_encode_options {
     const struct peri_choices *include, *exclude; /* NULL: none */
 };
 
-/* What compile() makes; its Lua values (keys, functions, metatables) are the userdata's user value.
+/* Compiled types and what they are made of: one program's, or those of all programs of an app,
+ * which then share what they have in common. A userdata; the Lua values (keys, functions,
+ * metatables) are in a table that each of the programs has as its user value, and that keeps it.
  */
-struct peri_program {
+struct peri_types {
     struct peri_arena arena;
-    const struct peri_type *type;
     struct peri_pattern *patterns; /* list, to be freed */
+    int lua_count;                 /* of the Lua values */
+    bool busy; /* a program is being compiled, or one could not be: no other begins here */
+};
+
+/* What compile() makes. Immutable. */
+struct peri_program {
+    const struct peri_type *type;
     struct peri_encode_options options;
     bool has_secret;
     bool has_checks;

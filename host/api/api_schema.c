@@ -17,16 +17,22 @@ struct peri_inputs *peri_schema_inputs(lua_State *L, int index)
 static int schema_compile(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 2);
-    peri_program_new(L, 1, 2);
+    lua_settop(L, 3);
+    peri_program_new(L, 1, 2, 3);
     return 1;
 }
 
 static int schema_inputs(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
-    peri_inputs_new(L, 1);
+    lua_settop(L, 2);
+    peri_inputs_new(L, 1, 2);
+    return 1;
+}
+
+static int schema_types(lua_State *L)
+{
+    peri_types_push(L);
     return 1;
 }
 
@@ -111,9 +117,9 @@ static int program_encode(lua_State *L)
     return 1;
 }
 
-static int program_gc(lua_State *L)
+static int types_gc(lua_State *L)
 {
-    peri_program_deinit(lua_touserdata(L, 1)); /* of inputs it is the first member */
+    peri_types_deinit(lua_touserdata(L, 1));
     return 0;
 }
 
@@ -128,20 +134,20 @@ static const luaL_Reg schema_functions[] = {
     {"compile", schema_compile},
     {"inputs", schema_inputs},
     {"stats", schema_stats},
+    {"types", schema_types},
     {NULL, NULL},
 };
 
 int luaopen_perigee_schema(lua_State *L)
 {
     luaL_newmetatable(L, PERI_PROGRAM_TYPE);
-    lua_pushcfunction(L, program_gc);
-    lua_setfield(L, -2, "__gc");
     luaL_newlib(L, program_methods);
     lua_setfield(L, -2, "__index");
     luaL_newmetatable(L, PERI_INPUTS_TYPE);
-    lua_pushcfunction(L, program_gc);
+    luaL_newmetatable(L, PERI_TYPES_TYPE);
+    lua_pushcfunction(L, types_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pop(L, 2);
+    lua_pop(L, 3);
     luaL_newlib(L, schema_functions);
     return 1;
 }

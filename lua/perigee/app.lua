@@ -374,7 +374,7 @@ end
 
 -- One operation as the host takes it. A handler with nothing around it is the app's own function: the
 -- way of most requests has nothing of ours on it.
-local function build_operation(self, operation, singletons)
+local function build_operation(self, operation, singletons, types)
   if not operation.handler then
     error(
       operation.source
@@ -399,18 +399,19 @@ local function build_operation(self, operation, singletons)
       groups = plan.groups,
       strict = strict or false,
       strict_content_type = self.config.strict_content_type ~= false,
-    })
+    }, types)
   end
   if operation.response then
-    response =
-      compile(operation, host.schema.compile, operation.response, operation.response_options)
+    local options = operation.response_options
+    response = compile(operation, host.schema.compile, operation.response, options, types)
   end
 
   local whole = #operation.middlewares == 0 and hop.is_whole(plan, operation.handler)
   local legs = not whole and hop.legs(plan, operation.handler) or nil
   local handler = threaded.inner(operation.handler)
   if operation.item then
-    handler = streams.typed(handler, compile(operation, host.schema.compile, operation.item))
+    local item = compile(operation, host.schema.compile, operation.item, nil, types)
+    handler = streams.typed(handler, item)
   end
   if operation.produces and not openapi.is_json(operation.produces) then
     handler = response_of.texts(handler, operation.produces, operation.status)
@@ -549,7 +550,7 @@ local function build_at(self, outer, mounted_at, built, singletons)
       local at = inside.prefix .. entry.path
       local around =
         union(ROOT, { prefix = at, middlewares = inside.middlewares, depth = inside.depth })
-      around.is_dev = outer.is_dev
+      around.is_dev, around.types = outer.is_dev, outer.types
       around.host = entry.host or inside.host
       if entry.host and (inside.host or at ~= "") then
         error(entry.source .. ": app:host: only the app that is served has hosts", 0)
@@ -559,7 +560,7 @@ local function build_at(self, outer, mounted_at, built, singletons)
     end
     local operation = describe(self, entry, inside)
     operations[#operations + 1] = operation
-    built[#built + 1] = build_operation(self, operation, singletons)
+    built[#built + 1] = build_operation(self, operation, singletons, outer.types)
     for _, method in ipairs(operation.methods) do
       taken[method .. " " .. operation.path] = true
     end
@@ -583,7 +584,8 @@ function App:build(settings)
   end
   observe.add(self)
   local operations, singletons = {}, dependency.singletons()
-  build_at(self, union(ROOT, { is_dev = settings.dev }), "", operations, singletons)
+  local root = union(ROOT, { is_dev = settings.dev, types = host.schema.types() })
+  build_at(self, root, "", operations, singletons)
   source.forget()
   local lifespans = lifespan.of(self)
   return {

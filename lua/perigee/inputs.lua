@@ -166,32 +166,49 @@ function M.complete_path(what, groups, path, of_host)
   return implicit
 end
 
---- Whether a type is, or contains, an uploaded file.
----@param node perigee.Type
----@param seen? table<perigee.Type, true> what is being looked at: types may contain themselves
----@return boolean
-function M.has_file(node, seen)
-  node, seen = target_of(node), seen or {}
+local NONE = {}
+local PARTS = { "item", "value", "rest" }
+
+-- Types of which is known that they contain no file: many operations share a model, and models share others.
+local without_files = setmetatable({}, { __mode = "k" })
+
+-- The same as has_file(); `seen` is what was looked at on the way: types may contain themselves.
+local function holds_file(node, seen)
+  node = target_of(node)
   if node.kind == "file" then
     return true
-  elseif seen[node] then
+  elseif seen[node] or without_files[node] then
     return false
   end
   seen[node] = true
-  for _, part in ipairs({ node.item, node.value, node.rest }) do
-    if M.has_file(part, seen) then
+  for _, key in ipairs(PARTS) do
+    if node[key] and holds_file(node[key], seen) then
       return true
     end
   end
-  for _, member in ipairs(node.items or node.members or {}) do
-    if M.has_file(member, seen) then
+  for _, member in ipairs(node.items or node.members or NONE) do
+    if holds_file(member, seen) then
       return true
     end
   end
-  for _, field in ipairs(node.fields or {}) do
-    if field.file or M.has_file(field.type, seen) then
+  for _, field in ipairs(node.fields or NONE) do
+    if field.file or holds_file(field.type, seen) then
       return true
     end
+  end
+  return false
+end
+
+--- Whether a type is, or contains, an uploaded file.
+---@param node perigee.Type
+---@return boolean
+function M.has_file(node)
+  local seen = {}
+  if holds_file(node, seen) then
+    return true
+  end
+  for one in pairs(seen) do
+    without_files[one] = true
   end
   return false
 end
@@ -202,16 +219,15 @@ local function misfit(node, in_list)
   if CONTAINERS[node.kind] or (LISTS[node.kind] and in_list) then
     return node.kind
   end
-  local parts = table.pack(node.item, node.rest)
-  for _, list in ipairs({ node.items or {}, node.members or {} }) do
-    table.move(list, 1, #list, #parts + 1, parts)
+  local kind
+  in_list = in_list or LISTS[node.kind]
+  for _, key in ipairs(PARTS) do
+    kind = kind or (node[key] and misfit(node[key], in_list))
   end
-  for _, part in ipairs(parts) do
-    local kind = misfit(part, in_list or LISTS[node.kind])
-    if kind then
-      return kind, true
-    end
+  for _, part in ipairs(node.items or node.members or NONE) do
+    kind = kind or misfit(part, in_list)
   end
+  return kind, kind ~= nil
 end
 
 -- A parameter is text; what has fields of its own cannot be one (a list of texts can).

@@ -232,6 +232,9 @@ function M.install()
   host.document = document
   host.json = json
   host.schema = {
+    types = function()
+      return {}
+    end,
     compile = function(node, options)
       return { node = node, options = options }
     end,

@@ -94,6 +94,7 @@ end)
 test("files are found wherever they are", function(t)
   t:eq(inputs.has_file(t_.model("F", { list = t_.array(t_.file({ optional = true })) })), true)
   t:eq(inputs.has_file(t_.model("F", { name = t_.string })), false)
+  t:eq(inputs.has_file(t_.map(t_.file)), true)
   local Node
   Node = t_.model("Node", { next = t_.ref(function()
     return Node

@@ -379,6 +379,43 @@ static void a_response_that_breaks_its_type_names_the_place(void **state)
         "end)\n");
 }
 
+static void programs_may_share_what_was_compiled(void **state)
+{
+    (void) state;
+    run("local asked = 0\n"
+        "local types = schema.types()\n"
+        "local Owner = t.model{ name = 'Owner', fields = { { 'item', t.ref{ target = function()\n"
+        "  asked = asked + 1\n"
+        "  return Item\n"
+        "end } } } }\n"
+        "local one = compile(Owner, nil, types)\n"
+        "local list = compile(t.array{ item = Owner }, { exclude_none = true }, types)\n"
+        "local inputs = schema.inputs({ groups = { { source = 'body', model = Owner } } }, types)\n"
+        "eq(asked, 1)\n"
+        "compile(Owner, { strict = true }, types)\n"
+        "eq(asked, 2)\n"
+        "local other = compile(t.integer{}, nil, types)\n"
+        "one, types = nil, nil\n"
+        "collectgarbage()\n"
+        "local value = list:validate{ { item = { name = 'a', price = 1 } } }\n"
+        "eq(list:encode(value),\n"
+        "  '[{\"item\":{\"name\":\"a\",\"price\":1.0,\"tax\":10.5,\"tags\":[]}}]')\n"
+        "eq(other:validate('5'), 5)\n");
+    /* The first program meets B within A, before it knows what A holds. */
+    run("local types, A = schema.types(), nil\n"
+        "local B = t.model{ name = 'B', fields = { { 'n', t.integer{} },\n"
+        "  { 'a', t.ref{ target = function() return A end, optional = true } } } }\n"
+        "A = t.model{ name = 'A', fields = { { 'b', B }, { 'word', t.secret{} } } }\n"
+        "compile(A, nil, types)\n"
+        "local _, errors = compile(B, nil, types):validate{ n = 1, a = { word = 'hush' } }\n"
+        "eq(errors[1].input.word, '**********')\n");
+    /* A type that could not be compiled is not there for others. */
+    run("local types = schema.types()\n"
+        "local bad = t.array{ item = t.string{ pattern = '(' } }\n"
+        "for _ = 1, 2 do fails('pattern: ', compile, bad, nil, types) end\n"
+        "eq(compile(t.integer{}, nil, types):validate('5'), 5)\n");
+}
+
 static void stats_count_what_was_refused(void **state)
 {
     (void) state;
@@ -408,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_models_value_remembers_its_model_in_a_union),
         cmocka_unit_test(scalars_are_written_as_their_type_says),
         cmocka_unit_test(a_response_that_breaks_its_type_names_the_place),
+        cmocka_unit_test(programs_may_share_what_was_compiled),
         cmocka_unit_test(stats_count_what_was_refused),
     };
     return cmocka_run_group_tests(tests, open_vm, close_vm);

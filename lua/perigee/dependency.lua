@@ -2,11 +2,13 @@
 --- load, as a flat list of steps; a request walks it. The order is FastAPI's: depth first, each
 --- dependency once per request, one whose inputs are not valid is skipped while the others still run.
 
+local callable = require("perigee.callable")
 local compose = require("perigee.compose")
 local errors = require("perigee.errors")
 local hop = require("perigee.hop")
 local host = require("perigee.host")
 local inputs = require("perigee.inputs")
+local node_of = require("perigee.node")
 local source = require("perigee.source")
 local threaded = require("perigee.threaded")
 
@@ -17,6 +19,7 @@ local M = {}
 ---@field groups perigee.InputGroup[]
 ---@field deps table[] entries { name?, dependency, scopes? }
 ---@field run? fun(req: perigee.Request): any
+---@field defined_in? function where the class of an object that can be called says what a call does
 ---@field open? fun(req: perigee.Request): any
 ---@field close? fun(value: any, err: any)
 ---@field scope "request"|"response"|"app"
@@ -41,15 +44,17 @@ local SCOPES = { request = true, response = true, app = true }
 
 local sequence = 0
 
---- A dependency with inputs, dependencies or cleanup of its own. A plain function (req) is one, too.
+--- A dependency with inputs, dependencies or cleanup of its own. A plain function (req) is one, too, and so is
+--- an object that can be called.
 ---@param options table
 ---@param run? fun(req: perigee.Request): any makes the value; or give `open` and perhaps `close`
 ---@return perigee.Dependency
 function M.new(options, run)
   local what = "perigee.dependency"
-  if type(options) == "function" and run == nil then
+  if run == nil and callable.as_function(options) then
     options, run = {}, options
   end
+  run = run and callable.as_function(run) or run
   if type(options) ~= "table" then
     errors.raise("%s: options must be a table, not %s", what, type(options))
   end
@@ -114,26 +119,30 @@ function M.entry_of(what, name, value)
   local metatable = getmetatable(value)
   if metatable == Scoped then
     return { name = name, dependency = value.dependency, scopes = value.scopes, seq = value.seq }
-  elseif type(value) == "function" then
+  elseif metatable == Dependency then
+    return { name = name, dependency = value, seq = value.seq }
+  end
+  local run = callable.as_function(value)
+  if run then
+    local fn = callable.definition(value)
     if not of_function[value] then
       of_function[value] = setmetatable({
         groups = {},
         deps = {},
-        run = value,
+        run = run,
+        defined_in = fn ~= value and fn or nil,
         scope = "request",
         cache = true,
       }, Dependency)
     end
-    return { name = name, dependency = of_function[value], seq = math.huge, fn = value }
-  elseif metatable == Dependency then
-    return { name = name, dependency = value, seq = value.seq }
+    return { name = name, dependency = of_function[value], seq = math.huge, fn = fn }
   end
   local label = name and ("'" .. name .. "'") or "an entry"
   errors.raise(
     "%s: deps: %s must be a function or a perigee.dependency, not %s",
     what,
     label,
-    type(value)
+    node_of.is_type(value) and "a type" or type(value)
   )
 end
 
@@ -253,9 +262,10 @@ function M.label(dependency)
   end
   local made = dependency.made_at
   local name = made and source.assigned_name(made.source, made.currentline)
-  local fn = threaded.inner(dependency.run or dependency.open)
+  local fn = threaded.inner(dependency.defined_in or dependency.run or dependency.open)
   local info = debug.getinfo(fn, "S")
-  return name or source.name_of(fn) or info.short_src .. ":" .. info.linedefined
+  name = name or (not dependency.defined_in and source.name_of(fn))
+  return name or info.short_src .. ":" .. info.linedefined
 end
 
 -- What a dependency with inputs of its own is called with: its own values, else the request.

@@ -1,12 +1,15 @@
 --- Routers: operations, middleware and error handlers as declared, in their written order. What they
 --- come to is decided once, in app:build(), so a router may be filled after it was included.
 
+local callable = require("perigee.callable")
 local dependency = require("perigee.dependency")
 local errors = require("perigee.errors")
 local lifespan = require("perigee.lifespan")
 local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
 local rate_limit = require("perigee.rate_limit")
+
+local as_function = callable.as_function
 
 local M = {}
 
@@ -95,18 +98,6 @@ local RESPONSE_ENTRY = {
 local Router = {}
 Router.__index = Router
 M.Router = Router
-
--- A function as it is, anything else that can be called as a function; nil for the rest.
-local function as_function(value)
-  local metatable = getmetatable(value)
-  if type(value) == "function" then
-    return value
-  elseif type(metatable) == "table" and metatable.__call then
-    return function(...)
-      return value(...)
-    end
-  end
-end
 
 local function check_middlewares(what, list)
   for i, middleware in ipairs(list) do

@@ -1,6 +1,7 @@
 --- Functions that run on worker threads. Each gets its number from the order in which the app makes
 --- them while it loads, the same in every VM, and by that number a loop asks a worker for it.
 
+local callable = require("perigee.callable")
 local errors = require("perigee.errors")
 local host = require("perigee.host")
 
@@ -21,8 +22,8 @@ local sealed = false
 ---@return F # raises what `fn` raises, and an HTTP error 503 when too many calls wait for a thread
 ---@async
 function M.threaded(fn)
-  local metatable = getmetatable(fn)
-  if type(fn) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
+  local inner = callable.as_function(fn)
+  if not inner then
     errors.raise("perigee.threaded: a function is needed, not %s", type(fn))
   end
   if inner_of[fn] then
@@ -32,12 +33,6 @@ function M.threaded(fn)
     errors.raise(
       "perigee.threaded: the app has loaded: call it while a module loads, not while a request is handled"
     )
-  end
-  local inner = fn
-  if type(fn) ~= "function" then
-    inner = function(...)
-      return fn(...)
-    end
   end
   local number = #list + 1
   list[number] = { place = errors.caller(), fn = inner }

@@ -43,6 +43,25 @@ test("plain functions are dependencies, ordered by their lines", function(t)
   t:eq(order, { "one", "two" })
 end)
 
+test("an object that can be called is a dependency, once per request each", function(t)
+  local calls = 0
+  local Level = {}
+  function Level:__call(req)
+    calls = calls + 1
+    return self.least + req.extra
+  end
+  local function at_least(least)
+    return setmetatable({ least = least }, Level)
+  end
+  local three = at_least(3)
+  local with_inputs = perigee.dependency({ deps = { level = three } }, at_least(10))
+  local deps = run({ a = three, b = three, c = at_least(5), d = with_inputs }, { extra = 1 })
+  t:eq(deps, { a = 4, b = 4, c = 6, d = 11 })
+  t:eq(calls, 3)
+  local label = dependency.label(dependency.entry_of("test", "a", three).dependency)
+  t:eq(label:match("dependency_test.lua:%d+$") ~= nil, true)
+end)
+
 test("a list of named ones says its own order", function(t)
   local order = {}
   local function mark(name)
@@ -330,6 +349,9 @@ test("mistakes are load errors", function(t)
     { deps = { x = "y" } },
     nothing
   )
+  mistake("'x' must be a function or a perigee.dependency, not a type", {
+    deps = { x = t_.string },
+  }, nothing)
   local app = perigee.app()
   local named = perigee.dependency({ body = t_.model("A", {}) }, nothing)
   app:post("/", { body = t_.model("B", {}), deps = { named } }, nothing)

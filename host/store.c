@@ -587,10 +587,16 @@ void peri_store_free(struct peri_store *store)
 
 static uint64_t process_max = DEFAULT_MAX;
 static struct peri_store *process_store;
+static struct peri_store *answer_store;
 
 static void make_process_store(void)
 {
     process_store = peri_store_new(process_max);
+}
+
+static void make_answer_store(void)
+{
+    answer_store = peri_store_new(process_max);
 }
 
 struct peri_store *peri_store_of_process(void)
@@ -598,6 +604,13 @@ struct peri_store *peri_store_of_process(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_process_store);
     return process_store;
+}
+
+struct peri_store *peri_store_of_answers(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_answer_store);
+    return answer_store;
 }
 
 static struct peri_store *host_store;

@@ -62,8 +62,11 @@ struct peri_store_stats {
 struct peri_store *peri_store_new(uint64_t max_bytes);
 void peri_store_free(struct peri_store *store);
 
-/* The one of the process, made when it is first asked for, and the size it will have. */
+/* Those of the process, each made when it is first asked for, and the size each will have: what the
+ * app shares, and the answers that operations keep. Clients decide how many answers there are, and
+ * must not drive out what the app has put somewhere. */
 struct peri_store *peri_store_of_process(void);
+struct peri_store *peri_store_of_answers(void);
 void peri_store_set_max(uint64_t max_bytes);
 
 /* Another one, for what the host itself keeps from one version of the app to the next: apps neither

@@ -160,6 +160,8 @@ static unsigned deliver_to(struct peri_list *list, struct peri_message *message)
         struct peri_subscription *subscription =
             peri_container_of(at, struct peri_subscription, link);
         size_t len = subscription->topic_len;
+        if (subscription->is_pattern && message->topic_len > 0 && message->bytes[0] == '\0')
+            continue; /* the framework's own */
         if ((subscription->is_pattern ? message->topic_len >= len : message->topic_len == len) &&
             memcmp(subscription->topic, message->bytes, len) == 0)
             count += deliver(subscription, message);

@@ -16,6 +16,8 @@
 struct peri_vm;
 struct peri_subscription;
 
+/* Topics that begin with a NUL are the framework's own: no pattern has them. */
+
 /* From any thread: gives the bytes to everybody who listens. Returns how many that are. */
 unsigned peri_topics_publish(const char *topic, size_t topic_len, const char *bytes, size_t len);
 

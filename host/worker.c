@@ -552,6 +552,11 @@ void peri_workers_visit(struct peri_question *question,
     pthread_mutex_unlock(&threads.lock);
 }
 
+uint64_t peri_worker_generation(const struct peri_worker *worker)
+{
+    return worker->all->generation;
+}
+
 bool peri_trip_place(const struct peri_op *base, uint64_t *generation, int *worker)
 {
     if (base == NULL || base->finish != trip_finish)

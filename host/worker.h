@@ -129,6 +129,9 @@ void peri_workers_visit(struct peri_question *question,
  * *worker is -1 while no worker has it. */
 bool peri_trip_place(const struct peri_op *op, uint64_t *generation, int *worker);
 
+/* The number of the generation that a worker belongs to. */
+uint64_t peri_worker_generation(const struct peri_worker *worker);
+
 /* What the HTTP side keeps in a worker (hop.h). */
 struct peri_hop_site *peri_worker_site(struct peri_worker *worker);
 

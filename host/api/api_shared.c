@@ -1,12 +1,15 @@
-/* perigee.host.shared: the store and the topics that all threads of the process have in common.
+/* perigee.host.shared: the store and the topics that all threads of the process have in common, and
+ * in shared.answers the store of the answers that operations keep (lua/perigee/answer_cache.lua).
  * Numbers stand in the store as they are, everything else as the bytes of a transfer. */
 #include "api.h"
 
+#include "generation.h"
 #include "store.h"
 #include "topics.h"
 #include "transfer.h"
 #include "vm.h"
 #include "work.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,6 +116,13 @@ static int push_outcome(lua_State *L, enum peri_store_result result)
 /* --- values ------------------------------------------------------------------------------------
  */
 
+/* The store that the function is about, by its upvalue. */
+static struct peri_store *store_of(lua_State *L)
+{
+    bool of_answers = lua_toboolean(L, lua_upvalueindex(1)) != 0;
+    return of_answers ? peri_store_of_answers() : peri_store_of_process();
+}
+
 /* get(key): the value and its version */
 static int shared_get(lua_State *L)
 {
@@ -120,8 +130,7 @@ static int shared_get(lua_State *L)
     struct peri_store_value value;
     const char *key = check_key(L, &len);
     struct peri_buf *bytes = push_bytes(L);
-    enum peri_store_result result =
-        peri_store_get(peri_store_of_process(), key, len, &value, bytes);
+    enum peri_store_result result = peri_store_get(store_of(L), key, len, &value, bytes);
     if (result != PERI_STORE_DONE)
         return push_outcome(L, result);
     push_value(L, &value, bytes);
@@ -144,8 +153,7 @@ static int shared_set(lua_State *L)
     enum peri_store_condition condition = !conditional  ? PERI_STORE_ALWAYS
                                           : version < 0 ? PERI_STORE_IF_ABSENT
                                                         : PERI_STORE_IF_VERSION;
-    return push_outcome(L,
-                        peri_store_set(peri_store_of_process(), key, len, &value, ttl, condition));
+    return push_outcome(L, peri_store_set(store_of(L), key, len, &value, ttl, condition));
 }
 
 /* delete(key, version) */
@@ -154,7 +162,7 @@ static int shared_delete(lua_State *L)
     size_t len;
     const char *key = check_key(L, &len);
     uint64_t version = (uint64_t) luaL_optinteger(L, 2, 0);
-    return push_outcome(L, peri_store_delete(peri_store_of_process(), key, len, version));
+    return push_outcome(L, peri_store_delete(store_of(L), key, len, version));
 }
 
 static void check_number(lua_State *L, int index, struct peri_store_value *value)
@@ -198,12 +206,26 @@ static int shared_ttl(lua_State *L)
     size_t len;
     uint64_t ms = 0;
     const char *key = check_key(L, &len);
-    if (peri_store_ttl(peri_store_of_process(), key, len, &ms) != PERI_STORE_DONE)
+    if (peri_store_ttl(store_of(L), key, len, &ms) != PERI_STORE_DONE)
         return 0;
     if (ms == 0)
         lua_pushnumber(L, HUGE_VAL);
     else
         lua_pushinteger(L, (lua_Integer) ms);
+    return 1;
+}
+
+/* generation(): the number of the version of the app that this VM has loaded; 0 where there is only
+ * one VM, outside of a server */
+static int shared_generation(lua_State *L)
+{
+    const struct peri_vm *vm = peri_vm_of(L);
+    uint64_t number = 0;
+    if (vm->worker != NULL)
+        number = peri_worker_generation(vm->worker);
+    else if (vm->life.generation != NULL)
+        number = vm->life.generation->number;
+    lua_pushinteger(L, (lua_Integer) number);
     return 1;
 }
 
@@ -641,15 +663,30 @@ static int shared_mark(lua_State *L)
 }
 
 static const luaL_Reg shared_functions[] = {
-    {"clear", shared_clear},     {"delete", shared_delete},
-    {"expire", shared_expire},   {"get", shared_get},
-    {"incr", shared_incr},       {"keys", shared_keys},
-    {"length", shared_length},   {"load", shared_load},
-    {"mark", shared_mark},       {"pop", shared_pop},
-    {"publish", shared_publish}, {"push", shared_push},
-    {"save", shared_save},       {"set", shared_set},
-    {"stats", shared_stats},     {"subscribe", shared_subscribe},
-    {"ttl", shared_ttl},         {NULL, NULL},
+    {"clear", shared_clear},
+    {"delete", shared_delete},
+    {"expire", shared_expire},
+    {"generation", shared_generation},
+    {"get", shared_get},
+    {"incr", shared_incr},
+    {"keys", shared_keys},
+    {"length", shared_length},
+    {"load", shared_load},
+    {"mark", shared_mark},
+    {"pop", shared_pop},
+    {"publish", shared_publish},
+    {"push", shared_push},
+    {"save", shared_save},
+    {"set", shared_set},
+    {"stats", shared_stats},
+    {"subscribe", shared_subscribe},
+    {"ttl", shared_ttl},
+    {NULL, NULL},
+};
+
+static const luaL_Reg answer_functions[] = {
+    {"delete", shared_delete}, {"get", shared_get}, {"set", shared_set},
+    {"ttl", shared_ttl},       {NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *name, lua_CFunction gc)
@@ -671,5 +708,9 @@ int peri_open_shared(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
     luaL_newlib(L, shared_functions);
+    luaL_newlibtable(L, answer_functions);
+    lua_pushboolean(L, 1);
+    luaL_setfuncs(L, answer_functions, 1);
+    lua_setfield(L, -2, "answers");
     return 1;
 }

@@ -1,6 +1,7 @@
 --- The app: a router with a title, that can be built. app:build() turns what was declared into the
 --- flat list of operations that the host serves, and checks what only the whole can tell.
 
+local answer_cache = require("perigee.answer_cache")
 local answers = require("perigee.answers")
 local compose = require("perigee.compose")
 local conditional = require("perigee.conditional")
@@ -243,6 +244,7 @@ local function describe(self, entry, context)
     response = node_of.of(options.response),
     item = node_of.of(options.item),
     etag = options.etag,
+    cache = options.cache,
     response_options = options.response_options,
     response_description = options.response_description,
     responses = shared.responses,
@@ -415,6 +417,13 @@ local function build_operation(self, operation, singletons, types)
   end
   if operation.produces and not openapi.is_json(operation.produces) then
     handler = response_of.texts(handler, operation.produces, operation.status)
+  end
+  if operation.cache then
+    local mistake = answer_cache.mistake(operation)
+    if mistake then
+      error(("%s: %s: %s"):format(operation.source, operation.what, mistake), 0)
+    end
+    handler = answer_cache.caching(handler, operation, operation.status, response)
   end
   if operation.etag then
     handler = conditional.tagged(handler, operation.status, response)

@@ -1,6 +1,7 @@
 --- Routers: operations, middleware and error handlers as declared, in their written order. What they
 --- come to is decided once, in app:build(), so a router may be filled after it was included.
 
+local answer_cache = require("perigee.answer_cache")
 local callable = require("perigee.callable")
 local dependency = require("perigee.dependency")
 local errors = require("perigee.errors")
@@ -56,6 +57,7 @@ M.operation_options = merged(SHARED, inputs.options, {
   response = "table",
   item = "table",
   etag = "boolean",
+  cache = "table",
   response_options = "table",
   response_description = "string",
   openapi = "table",
@@ -215,6 +217,9 @@ local function check_operation(what, options)
       local format = "%s: 'item' is the type of what is streamed, so it needs produces = %s"
       errors.raise(format, what, '"text/event-stream", "application/jsonl" or "application/json"')
     end
+  end
+  if options.cache then
+    answer_cache.check(what, options.cache)
   end
   errors.check_options(
     what .. ": response_options",

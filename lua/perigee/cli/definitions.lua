@@ -222,10 +222,17 @@ local function reachable(classes, text)
   return order
 end
 
+-- Options that are tables of a class.
+local OPTION_CLASSES = {
+  cache = "perigee.Cache",
+  rate_limit = "perigee.RateLimit|boolean",
+}
+
 local function options_class(name, known)
   local lines = { "---@class " .. name }
   for _, option in ipairs(sorted_keys(known)) do
-    lines[#lines + 1] = ("---@field %s? %s"):format(option, lua_type(known[option]))
+    local kind = OPTION_CLASSES[option] or lua_type(known[option])
+    lines[#lines + 1] = ("---@field %s? %s"):format(option, kind)
   end
   return table.concat(lines, "\n")
 end

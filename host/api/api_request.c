@@ -510,13 +510,22 @@ static int request_chunks(lua_State *L)
 struct wanted {
     const char *name;
     size_t len;
+    bool in_any_case;
     lua_Integer count;
 };
+
+static bool is_wanted(const struct wanted *wanted, const struct peri_field *field)
+{
+    if (field->name_len != wanted->len)
+        return false;
+    return wanted->in_any_case ? strncasecmp(field->name, wanted->name, wanted->len) == 0
+                               : memcmp(field->name, wanted->name, wanted->len) == 0;
+}
 
 static void add_wanted(lua_State *L, void *context, const struct peri_field *field)
 {
     struct wanted *wanted = context;
-    if (field->name_len != wanted->len || memcmp(field->name, wanted->name, wanted->len) != 0)
+    if (!is_wanted(wanted, field))
         return;
     lua_pushlstring(L, field->value, field->value_len);
     lua_rawseti(L, -2, ++wanted->count);
@@ -528,7 +537,7 @@ static int request_all(lua_State *L)
     static const char *const sources[] = {"query", "headers", "cookies", NULL};
     struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
     enum source source = (enum source) luaL_checkoption(L, 2, NULL, sources);
-    struct wanted wanted = {0};
+    struct wanted wanted = {.in_any_case = source == HEADERS};
     wanted.name = luaL_checklstring(L, 3, &wanted.len);
     lua_newtable(L);
     each_of(L, exchange, source, add_wanted, &wanted);

@@ -37,7 +37,7 @@ app:get("/query", function(req)
 end)
 
 app:get("/headers", function(req)
-  return { joined = req.headers["x-test"], all = req:all("headers", "x-test") }
+  return { joined = req.headers["x-test"], all = req:all("headers", "X-Test") }
 end)
 
 app:get("/cookies", function(req)

@@ -122,6 +122,27 @@ static int app_embedded(lua_State *L)
     return name == NULL;
 }
 
+/* caller(home): where the innermost frame stands that is neither C's nor in the folder `home`, as
+ * "app.lua:12", with its source and line; nil when there is none. In C because it is asked for each
+ * declaration of an app, and debug.getinfo makes a table for each frame. */
+static int app_caller(lua_State *L)
+{
+    size_t len = 0;
+    const char *home = luaL_checklstring(L, 1, &len);
+    lua_Debug frame;
+    for (int level = 1; lua_getstack(L, level, &frame); level++) {
+        lua_getinfo(L, "S", &frame);
+        if (*frame.what == 'C' || strncmp(frame.source, home, len) == 0)
+            continue;
+        lua_getinfo(L, "l", &frame);
+        lua_pushfstring(L, "%s:%d", frame.short_src, frame.currentline);
+        lua_pushstring(L, frame.source);
+        lua_pushinteger(L, frame.currentline);
+        return 3;
+    }
+    return 0;
+}
+
 struct stdin_op {
     struct peri_op op;
     uv_fs_t req;
@@ -202,6 +223,7 @@ static int app_add_setting(lua_State *L)
 
 static const luaL_Reg app_functions[] = {
     {"add_setting", app_add_setting},
+    {"caller", app_caller},
     {"embedded", app_embedded},
     {"files", app_files},
     {"find", app_find},

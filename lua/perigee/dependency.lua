@@ -72,7 +72,7 @@ function M.new(options, run)
     errors.raise("%s: 'scope' says when 'close' is due, so it needs 'open'", what)
   end
   sequence = sequence + 1
-  local where, made_at = errors.caller()
+  local where, file, line = errors.caller()
   local self = setmetatable({
     seq = sequence,
     groups = inputs.read(what, options),
@@ -84,7 +84,8 @@ function M.new(options, run)
     cache = options.cache ~= false,
     uses_scopes = options.uses_scopes,
     source = where,
-    made_at = made_at,
+    file = file,
+    line = line,
   }, Dependency)
   if self.scope == "app" and (#self.groups > 0 or #self.deps > 0) then
     errors.raise("%s: one with scope 'app' serves all requests: it has no inputs", what)
@@ -260,8 +261,7 @@ function M.label(dependency)
   if dependency.scheme then
     return dependency.scheme.name
   end
-  local made = dependency.made_at
-  local name = made and source.assigned_name(made.source, made.currentline)
+  local name = dependency.file and source.assigned_name(dependency.file, dependency.line)
   local fn = threaded.inner(dependency.defined_in or dependency.run or dependency.open)
   local info = debug.getinfo(fn, "S")
   name = name or (not dependency.defined_in and source.name_of(fn))

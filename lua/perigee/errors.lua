@@ -11,18 +11,12 @@ local M = {}
 local HOME = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
 
 --- Where the app called into the framework: the innermost frame that is not the framework's own.
----@return string source such as "app.lua:12"; "?" when there is none
----@return table? info what debug.getinfo(level, "Sl") says of it
+---@return string place such as "app.lua:12"; "?" when there is none
+---@return string? source the file, as debug.getinfo says it
+---@return integer? line
 function M.caller()
-  for level = 2, math.huge do
-    local info = debug.getinfo(level, "Sl")
-    if not info then
-      return "?"
-    end
-    if info.what ~= "C" and info.source:sub(1, #HOME) ~= HOME then
-      return info.short_src .. ":" .. info.currentline, info
-    end
-  end
+  local place, source, line = host.app.caller(HOME)
+  return place or "?", source, line
 end
 
 --- Raises a mistake of the app's author, at the author's line.

@@ -251,7 +251,7 @@ local function declare(self, what, methods, path, options, handler)
     errors.raise("%s: the handler must be a function (req), not %s", what, type(handler))
   end
   check_operation(what, options)
-  local source, info = errors.caller()
+  local place, file, line = errors.caller()
   self.entries[#self.entries + 1] = {
     kind = "operation",
     what = what,
@@ -261,9 +261,9 @@ local function declare(self, what, methods, path, options, handler)
     groups = inputs.read(what, options),
     deps = dependency.read_entries(what, options.deps),
     handler = as_function(handler),
-    source = source,
-    file = info and info.source,
-    line = info and info.currentline,
+    source = place,
+    file = file,
+    line = line,
   }
 end
 

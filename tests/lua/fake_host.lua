@@ -195,6 +195,16 @@ function M.install()
     task = { unwinds = function() end },
     time = { sleep = function() end },
     app = {
+      caller = function(home)
+        for level = 2, math.huge do
+          local info = debug.getinfo(level, "Sl")
+          if not info then
+            return nil
+          elseif info.what ~= "C" and info.source:sub(1, #home) ~= home then
+            return info.short_src .. ":" .. info.currentline, info.source, info.currentline
+          end
+        end
+      end,
       find = function(path)
         return path
       end,

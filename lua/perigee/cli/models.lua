@@ -5,8 +5,8 @@ local model = require("perigee.model")
 local node_of = require("perigee.node")
 
 -- "file:line" in full: Lua shortens long paths in its messages.
-local function full_place(info)
-  return info.source:sub(2) .. ":" .. info.currentline
+local function full_place(source, line)
+  return source:sub(2) .. ":" .. line
 end
 
 --- Runs `fn` and watches which models are declared meanwhile.
@@ -19,9 +19,9 @@ return function(fn)
   local new = model.new
   function model.new(...)
     local node = new(...)
-    local _, info = errors.caller()
-    if node.kind == "model" and info then
-      made[#made + 1] = { node = node, where = full_place(info) }
+    local _, source, line = errors.caller()
+    if node.kind == "model" and source then
+      made[#made + 1] = { node = node, where = full_place(source, line) }
     end
     return node
   end

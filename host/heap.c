@@ -25,14 +25,16 @@ struct peri_heap_page {
 #define IS_SMALL(size) ((size) <= PERI_HEAP_SMALL)
 #endif
 
+#define NOT_INLINE __attribute__((noinline)) /* so that the way past it saves no registers */
+
 static size_t class_of(size_t size)
 {
     return (size + PERI_HEAP_STEP - 1) / PERI_HEAP_STEP;
 }
 
-static void give(struct peri_heap *heap, void *block, size_t size)
+static inline void give(struct peri_heap *heap, void *block, size_t size)
 {
-    if (!IS_SMALL(size)) {
+    if (__builtin_expect(!IS_SMALL(size), 0)) {
         free(block);
         return;
     }
@@ -41,7 +43,7 @@ static void give(struct peri_heap *heap, void *block, size_t size)
 }
 
 /* A block of a class whose free list is empty: cut from the page, or from a new one. */
-static void *cut(struct peri_heap *heap, size_t size_class)
+static NOT_INLINE void *cut(struct peri_heap *heap, size_t size_class)
 {
     size_t size = size_class * PERI_HEAP_STEP;
     if (heap->fresh_len < size) {
@@ -61,9 +63,9 @@ static void *cut(struct peri_heap *heap, size_t size_class)
     return block;
 }
 
-static void *take(struct peri_heap *heap, size_t size)
+static inline void *take(struct peri_heap *heap, size_t size)
 {
-    if (!IS_SMALL(size))
+    if (__builtin_expect(!IS_SMALL(size), 0))
         return malloc(size);
     size_t size_class = class_of(size);
     void *block = heap->free[size_class];
@@ -90,7 +92,7 @@ static void *resize(struct peri_heap *heap, void *block, size_t before, size_t a
 /* Whether a block is refused that the heap would pass its bar with. For the first time: Lua
  * collects and asks again, which is the next time that this is called, as the bar is down until
  * then. */
-static bool refuses(struct peri_heap *heap, size_t more)
+static NOT_INLINE bool refuses(struct peri_heap *heap, size_t more)
 {
     size_t limit = heap->limit;
     size_t wanted = heap->used + more;
@@ -117,7 +119,7 @@ static bool refuses(struct peri_heap *heap, size_t more)
     return true;
 }
 
-static bool would_exceed(struct peri_heap *heap, size_t more)
+static inline bool would_exceed(struct peri_heap *heap, size_t more)
 {
     /* Without a limit the right side is the largest number. */
     if (__builtin_expect(heap->used + more - 1 <= heap->bar - 1, 1))
@@ -131,27 +133,48 @@ void peri_heap_set_limit(struct peri_heap *heap, size_t limit)
     heap->collects = false;
 }
 
-void *peri_heap_allocate(void *context, void *block, size_t before, size_t after)
+/* What is rare: a block that the heap has at hand no other for, or that it may refuse. */
+static NOT_INLINE void *allocate_slowly(struct peri_heap *heap, size_t size)
 {
-    struct peri_heap *heap = context;
-    if (block == NULL) { /* `before` is the kind of object then */
-        if (after == 0 || would_exceed(heap, after))
-            return NULL;
-        block = take(heap, after);
-        heap->used += block != NULL ? after : 0;
-        return block;
-    }
-    if (after == 0) {
-        give(heap, block, before);
-        heap->used -= before;
+    if (would_exceed(heap, size))
         return NULL;
-    }
+    void *block = take(heap, size);
+    heap->used += block != NULL ? size : 0;
+    return block;
+}
+
+static NOT_INLINE void *reallocate(struct peri_heap *heap, void *block, size_t before, size_t after)
+{
     if (after > before && would_exceed(heap, after - before))
         return NULL;
     block = resize(heap, block, before, after);
     if (block != NULL)
         heap->used = heap->used - before + after;
     return block;
+}
+
+/* Every object of Lua's comes and goes this way: the usual two cases call nothing. */
+void *peri_heap_allocate(void *context, void *block, size_t before, size_t after)
+{
+    struct peri_heap *heap = context;
+    if (block == NULL) { /* `before` is the kind of object then */
+        if (after == 0)
+            return NULL;
+        if (!IS_SMALL(after) || heap->used + after - 1 > heap->bar - 1)
+            return allocate_slowly(heap, after);
+        void **free_list = &heap->free[class_of(after)];
+        if (*free_list == NULL)
+            return allocate_slowly(heap, after);
+        block = *free_list;
+        *free_list = *(void **) block;
+        heap->used += after;
+        return block;
+    }
+    if (after != 0)
+        return reallocate(heap, block, before, after);
+    heap->used -= before;
+    give(heap, block, before);
+    return NULL;
 }
 
 void peri_heap_deinit(struct peri_heap *heap)

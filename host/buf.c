@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define SMALLEST 256
+#define MOST_DIGITS 20 /* of 64 bits */
 
 void peri_buf_deinit(struct peri_buf *buf)
 {
@@ -31,16 +32,18 @@ void peri_buf_grow(struct peri_buf *buf, size_t more)
 
 void peri_buf_add_int(struct peri_buf *buf, int64_t value)
 {
-    char digits[24];
-    char *at = digits + sizeof(digits);
-    uint64_t rest = value < 0 ? 0 - (uint64_t) value : (uint64_t) value;
-    do {
-        *--at = (char) ('0' + rest % 10);
-        rest /= 10;
-    } while (rest != 0);
-    if (value < 0)
-        *--at = '-';
-    peri_buf_add(buf, at, (size_t) (digits + sizeof(digits) - at));
+    char *at = peri_buf_reserve(buf, MOST_DIGITS + 1);
+    uint64_t rest = (uint64_t) value;
+    if (value < 0) {
+        *at++ = '-';
+        rest = 0 - rest;
+    }
+    unsigned count = 1;
+    for (uint64_t least = 10; count < MOST_DIGITS && rest >= least; least *= 10)
+        count++;
+    for (unsigned i = count; i-- > 0; rest /= 10)
+        at[i] = (char) ('0' + rest % 10);
+    buf->len = (size_t) (at + count - buf->data);
 }
 
 void peri_buf_addf(struct peri_buf *buf, const char *format, ...)

@@ -3,6 +3,7 @@
  * json module looks at it, because that decides which error a text gets, and where. */
 #include "json.h"
 
+#include "bytes.h"
 #include "number.h"
 
 #include <math.h>
@@ -16,27 +17,14 @@
 
 /* ---- bytes and UTF-8 ---- */
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-#define WORD 8 /* bytes that are looked at together */
-
-static inline uint64_t load_word(const char *at)
-{
-    uint64_t word = 0;
-    memcpy(&word, at, sizeof(word));
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
 /* Sets the high bit of every byte that a string cannot hold as it is, or that is not ASCII. Borrows
  * run upwards from marked bytes only, so the lowest mark is always true. */
 static inline uint64_t mark_special(uint64_t word)
 {
-    uint64_t quote = word ^ EACH('"');
-    uint64_t backslash = word ^ EACH('\\');
-    return ((word - EACH(' ')) | (quote - EACH(1)) | (backslash - EACH(1)) | word) & EACH(0x80);
+    uint64_t quote = word ^ PERI_EACH('"');
+    uint64_t backslash = word ^ PERI_EACH('\\');
+    return ((word - PERI_EACH(' ')) | (quote - PERI_EACH(1)) | (backslash - PERI_EACH(1)) | word) &
+           PERI_EACH(0x80);
 }
 
 static inline bool is_special(char c)
@@ -48,7 +36,7 @@ static inline bool is_special(char c)
 static inline const char *skip_plain(const char *at, const char *end)
 {
     for (; end - at >= 8; at += 8) {
-        uint64_t marks = mark_special(load_word(at));
+        uint64_t marks = mark_special(peri_load_word(at));
         if (marks != 0)
             return at + (__builtin_ctzll(marks) >> 3);
     }
@@ -60,7 +48,7 @@ static inline const char *skip_plain(const char *at, const char *end)
 static inline const char *skip_ascii(const char *at, const char *end)
 {
     for (; end - at >= 8; at += 8) {
-        uint64_t marks = load_word(at) & EACH(0x80);
+        uint64_t marks = peri_load_word(at) & PERI_EACH(0x80);
         if (marks != 0)
             return at + (__builtin_ctzll(marks) >> 3);
     }
@@ -211,6 +199,15 @@ static inline const char *skip_space(const char *at, const char *end)
 
 /* ---- strings ---- */
 
+/* A string without escapes, between two quotes. */
+static inline void add_string(struct parser *parser, const char *quote, const char *end, bool ascii)
+{
+    struct peri_json_node *node = add_node(parser, PERI_JSON_STRING, quote);
+    node->ascii = ascii;
+    node->string = quote + 1;
+    node->count = (uint32_t) (end - (quote + 1));
+}
+
 /* What may follow a backslash, but for u, and what it stands for. */
 static const char escapes[256] = {
     ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
@@ -335,10 +332,10 @@ static const char *read_escaped(struct parser *parser, const char *quote, const 
     return at + 1;
 }
 
-static const char *read_string(struct parser *parser, const char *quote)
+/* Goes on with a string from its first byte that is not plain, `at`, and no quote. */
+static const char *read_odd_string(struct parser *parser, const char *quote, const char *at)
 {
     const char *end = parser->end;
-    const char *at = skip_plain(quote + 1, end);
     bool ascii = true;
     while (at < end && (unsigned char) *at >= 0x80) {
         unsigned sequence = sequence_length(at, end);
@@ -353,11 +350,16 @@ static const char *read_string(struct parser *parser, const char *quote)
         return read_escaped(parser, quote, at, ascii);
     if (*at != '"')
         return fail(parser, "Invalid control character at", at);
+    add_string(parser, quote, at, ascii);
+    return at + 1;
+}
 
-    struct peri_json_node *node = add_node(parser, PERI_JSON_STRING, quote);
-    node->ascii = ascii;
-    node->string = quote + 1;
-    node->count = (uint32_t) (at - (quote + 1));
+static inline const char *read_string(struct parser *parser, const char *quote)
+{
+    const char *at = skip_plain(quote + 1, parser->end);
+    if (__builtin_expect(at == parser->end || *at != '"', 0))
+        return read_odd_string(parser, quote, at);
+    add_string(parser, quote, at, true);
     return at + 1;
 }
 
@@ -493,7 +495,7 @@ static const char *read_scalar(struct parser *parser, const char *at)
 /* ---- structure ---- */
 
 /* A key and its colon; `at` is where the key's quote should be. */
-static const char *read_key(struct parser *parser, const char *at)
+static inline const char *read_key(struct parser *parser, const char *at)
 {
     const char *end = parser->end;
     if (at == end || *at != '"')
@@ -667,23 +669,23 @@ static bool add_special(struct peri_buf *out, const char *at, const char *end)
 bool peri_json_add_string(struct peri_buf *out, const char *bytes, size_t len)
 {
     size_t start = out->len;
-    char *to = peri_buf_reserve(out, len + 2 + WORD); /* the last word is written whole */
+    char *to = peri_buf_reserve(out, len + 2 + PERI_WORD); /* the last word is written whole */
     const char *end = bytes + len;
     const char *at = bytes;
 
     *to++ = '"';
-    for (; end - at >= WORD; at += WORD, to += WORD) {
-        if (mark_special(load_word(at)) != 0)
+    for (; end - at >= PERI_WORD; at += PERI_WORD, to += PERI_WORD) {
+        uint64_t word = peri_load_word(at);
+        if (mark_special(word) != 0)
             break;
-        memcpy(to, at, WORD);
+        peri_store_word(to, word);
     }
-    if (end - at < WORD) {
-        char last[WORD] = "        ";
-        memcpy(last, at, (size_t) (end - at));
-        if (mark_special(load_word(last)) == 0) {
-            memcpy(to, last, WORD);
-            to += end - at;
-            *to = '"';
+    size_t rest = (size_t) (end - at);
+    if (rest < PERI_WORD) {
+        uint64_t last = peri_load_rest(at, rest);
+        if (mark_special(last | PERI_EACH(' ') << (8 * rest)) == 0) {
+            peri_store_word(to, last);
+            to[rest] = '"';
             out->len += len + 2;
             return true;
         }
@@ -710,7 +712,7 @@ void peri_json_add_number(struct peri_buf *out, double value)
 
 static bool equal_strings(const struct peri_json_node *a, const struct peri_json_node *b)
 {
-    return a->count == b->count && memcmp(a->string, b->string, a->count) == 0;
+    return a->count == b->count && peri_bytes_equal(a->string, b->string, a->count);
 }
 
 static void add_array(struct peri_buf *out, const struct peri_json_node *array)

@@ -6,6 +6,8 @@
 #include "schema_lua.h"
 #include "schema_string.h"
 
+#include "bytes.h"
+
 #include <strings.h>
 
 /* One pass over all groups. */
@@ -29,14 +31,6 @@ static struct peri_arena *arena_of(struct reader *reader)
 }
 
 /* -------------------------------------------------------- pairs as nodes --- */
-
-static bool is_ascii(const char *bytes, size_t len)
-{
-    unsigned char all = 0;
-    for (size_t i = 0; i < len; i++)
-        all |= (unsigned char) bytes[i];
-    return all < 0x80;
-}
 
 static char *from_latin1(struct peri_arena *arena, const char *bytes, size_t *len)
 {
@@ -85,7 +79,7 @@ static void set_string(struct reader *reader, enum peri_source source, const cha
     *node = (struct peri_json_node){.type = PERI_JSON_STRING, .skip = 1};
     if (len == 0)
         bytes = "";
-    if (is_ascii(bytes, len))
+    if (peri_bytes_are_ascii(bytes, len))
         node->ascii = PERI_NODE_ASCII;
     else if (source == PERI_SOURCE_HEADER || source == PERI_SOURCE_COOKIE)
         bytes = from_latin1(arena_of(reader), bytes, &len);
@@ -110,7 +104,7 @@ static bool has_name(const struct peri_field *field, struct peri_text name, enum
     if (field->name_len != name.len)
         return false;
     return source == PERI_SOURCE_HEADER ? strncasecmp(field->name, name.data, name.len) == 0
-                                        : memcmp(field->name, name.data, name.len) == 0;
+                                        : peri_bytes_equal(field->name, name.data, name.len);
 }
 
 static size_t count_named(const struct pairs *pairs, struct peri_text name)
@@ -153,7 +147,7 @@ static const struct peri_json_node *read_parameter(struct reader *reader, const 
                                                    struct peri_text name, bool empty_is_missing,
                                                    struct peri_json_node *room)
 {
-    if (peri_type_is_sequence(type)) {
+    if (type->kind > PERI_KIND_BOOLEAN && peri_type_is_sequence(type)) {
         size_t count = count_named(pairs, name);
         if (count == 0)
             return NULL;
@@ -211,12 +205,14 @@ static void read_separate(struct reader *reader, const struct peri_group *group,
                           const struct pairs *pairs)
 {
     struct peri_loc outer = source_loc(group->source);
+    struct peri_json_node *rooms =
+        peri_arena_take(arena_of(reader), group->fields.count * sizeof(*rooms));
     for (uint32_t i = 0; i < group->fields.count; i++) {
         const struct peri_member *member = &group->fields.members[i];
         struct peri_loc loc = {.up = &outer, .name = member->wire.data, .len = member->wire.len};
-        struct peri_json_node *room = peri_arena_take(arena_of(reader), sizeof(*room));
-        const struct peri_json_node *node = read_parameter(
-            reader, pairs, member->type, member->wire, group->source == PERI_SOURCE_FORM, room);
+        const struct peri_json_node *node =
+            read_parameter(reader, pairs, member->type, member->wire,
+                           group->source == PERI_SOURCE_FORM, &rooms[i]);
         validate_value(reader, member->type, node, &loc);
     }
 }

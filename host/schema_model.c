@@ -2,6 +2,8 @@
 #include "schema_site.h"
 #include "schema_string.h"
 
+#include "bytes.h"
+
 uint32_t peri_hash(const char *bytes, size_t len)
 {
     uint32_t hash = 2166136261u; /* FNV-1a: keys are short, and no client chooses what is stored (in
@@ -13,7 +15,7 @@ uint32_t peri_hash(const char *bytes, size_t len)
 
 static bool is_member(const struct peri_member *member, const char *key, size_t len)
 {
-    return member->wire.len == len && memcmp(member->wire.data, key, len) == 0;
+    return member->wire.len == len && peri_bytes_equal(member->wire.data, key, len);
 }
 
 const struct peri_member *peri_model_find(const struct peri_model *model, const char *key,

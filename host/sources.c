@@ -44,31 +44,43 @@ static void add_path(struct peri_gather *gather, const struct peri_match *match)
     }
 }
 
+/* What in a query is not taken as it stands. */
+enum { ENDS_NAME = 1, IS_ENCODED = 2, ENDS_PAIR = 4 };
+
+static const uint8_t query_marks[256] = {
+    ['='] = ENDS_NAME, ['%'] = IS_ENCODED, ['+'] = IS_ENCODED, ['&'] = ENDS_PAIR};
+
 /* Room for everything was reserved: neither the fields nor the text move. */
 static void add_query(struct peri_gather *gather, const char *text, size_t len)
 {
-    while (len > 0) {
-        const char *pair = text;
-        const char *end = memchr(pair, '&', len);
-        size_t pair_len = end != NULL ? (size_t) (end - pair) : len;
-        size_t taken = end != NULL ? pair_len + 1 : pair_len;
-        text += taken;
-        len -= taken;
-        if (pair_len == 0)
+    const char *end = text + len;
+    for (const char *at = text; at < end; at++) {
+        const char *pair = at;
+        const char *name_end = NULL;
+        unsigned marks = 0;
+        for (; at < end; at++) {
+            unsigned mark = query_marks[(unsigned char) *at];
+            if (mark == ENDS_PAIR)
+                break;
+            if (mark == ENDS_NAME && name_end == NULL)
+                name_end = at;
+            marks |= mark;
+        }
+        if (at == pair)
             continue;
         struct peri_field *field = add(gather);
-        if (memchr(pair, '%', pair_len) != NULL || memchr(pair, '+', pair_len) != NULL) {
+        if (marks & IS_ENCODED) {
+            size_t pair_len = (size_t) (at - pair);
             field->name = gather->text.data + gather->text.len;
             peri_url_next_pair(&pair, &pair_len, &gather->text, &field->name_len,
                                &field->value_len);
             field->value = field->name + field->name_len;
             continue;
         }
-        const char *equals = memchr(pair, '=', pair_len);
         field->name = pair;
-        field->name_len = equals != NULL ? (size_t) (equals - pair) : pair_len;
-        field->value = equals != NULL ? equals + 1 : pair + pair_len;
-        field->value_len = pair_len - field->name_len - (equals != NULL);
+        field->name_len = (size_t) ((name_end != NULL ? name_end : at) - pair);
+        field->value = name_end != NULL ? name_end + 1 : at;
+        field->value_len = (size_t) (at - field->value);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "api.h"
 
 #include "answer.h"
+#include "bytes.h"
 #include "exchange.h"
 #include "json_lua.h"
 #include "loop.h"
@@ -356,7 +357,7 @@ static const uint8_t places[32] = {
 static enum field find_field(const char *name, size_t len)
 {
     enum field field = places[PLACE(name[0], len)];
-    if (fields[field].name_len != len || memcmp(fields[field].name, name, len) != 0)
+    if (fields[field].name_len != len || !peri_bytes_equal(fields[field].name, name, len))
         return FIELD_COUNT;
     return field;
 }

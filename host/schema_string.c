@@ -161,7 +161,24 @@ static struct peri_text copy_without_underscores(struct peri_text text, struct p
     return (struct peri_text){room->data, (uint32_t) room->len};
 }
 
-enum peri_integer_verdict peri_integer_read(struct peri_text text, int64_t *out)
+/* What nearly everybody sends: digits alone, so few that they fit. */
+static inline bool read_short_integer(struct peri_text text, int64_t *out)
+{
+    enum { MOST = 18 };
+    if (text.len == 0 || text.len > MOST || (text.data[0] == '0' && text.len > 1))
+        return false;
+    int64_t value = 0;
+    for (uint32_t i = 0; i < text.len; i++) {
+        if (!is_digit(text.data[i]))
+            return false;
+        value = value * 10 + (text.data[i] - '0');
+    }
+    *out = value;
+    return true;
+}
+
+static __attribute__((noinline)) enum peri_integer_verdict read_long_integer(struct peri_text text,
+                                                                             int64_t *out)
 {
     bool negative = text.len > 0 && text.data[0] == '-';
     struct peri_text digits = {text.data + negative, text.len - negative};
@@ -182,6 +199,11 @@ enum peri_integer_verdict peri_integer_read(struct peri_text text, int64_t *out)
     verdict = read_plain_integer(negative, text, out);
     peri_buf_deinit(&room);
     return verdict == PERI_INTEGER_TOO_LONG ? PERI_INTEGER_BAD : verdict;
+}
+
+enum peri_integer_verdict peri_integer_read(struct peri_text text, int64_t *out)
+{
+    return read_short_integer(text, out) ? PERI_INTEGER_OK : read_long_integer(text, out);
 }
 
 static bool is_word(struct peri_text text, const char *word)

@@ -121,11 +121,9 @@ static bool validate_kind(const struct peri_site *site)
 {
     switch ((enum peri_kind) site->type->kind) {
     case PERI_KIND_STRING:
-        return peri_validate_string(site);
     case PERI_KIND_INTEGER:
-        return peri_validate_integer(site);
     case PERI_KIND_NUMBER:
-        return peri_validate_number(site);
+        break; /* of validate_site() */
     case PERI_KIND_BOOLEAN:
         return peri_validate_boolean(site);
     case PERI_KIND_NULL:
@@ -181,16 +179,32 @@ static bool validate_kind(const struct peri_site *site)
     return false;
 }
 
+/* The usual kinds come first: nothing is inside of them. */
+static inline bool validate_site(const struct peri_site *site)
+{
+    switch ((enum peri_kind) site->type->kind) {
+    case PERI_KIND_STRING:
+        return peri_validate_string(site);
+    case PERI_KIND_INTEGER:
+        return peri_validate_integer(site);
+    case PERI_KIND_NUMBER:
+        return peri_validate_number(site);
+    default:
+        break;
+    }
+    if (site->run->depth >= PERI_MAX_DEPTH)
+        return peri_refuse(site, PERI_ERROR_RECURSION_LOOP);
+    site->run->depth++;
+    bool sound = validate_kind(site);
+    site->run->depth--;
+    return sound;
+}
+
 bool peri_validate_inner(struct peri_run *run, const struct peri_type *type,
                          const struct peri_json_node *node, const struct peri_loc *loc)
 {
     struct peri_site site = {run, type, node, loc};
-    if (run->depth >= PERI_MAX_DEPTH)
-        return peri_refuse(&site, PERI_ERROR_RECURSION_LOOP);
-    run->depth++;
-    bool sound = validate_kind(&site);
-    run->depth--;
-    return sound;
+    return validate_site(&site);
 }
 
 static struct peri_loc *keep_loc(struct peri_arena *arena, const struct peri_loc *loc)
@@ -222,14 +236,14 @@ bool peri_validate(struct peri_run *run, const struct peri_type *type,
         return true;
     }
     if (type->checks == NULL)
-        return peri_validate_inner(run, type, node, loc);
+        return validate_site(&site);
     uint32_t start = run->result->count;
     add_pending(&site);
     if (type->checks->before_count > 0) {
         peri_put(&site, PERI_VALUE_RAW)->node = node; /* converted after the first functions ran */
         return true;
     }
-    if (peri_validate_inner(run, type, node, loc))
+    if (validate_site(&site))
         return true;
     run->result->count = start;
     return false;

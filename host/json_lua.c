@@ -195,7 +195,7 @@ struct encoder {
     bool too_deep;
 };
 
-static bool encode_value(struct encoder *encoder, int index, unsigned depth);
+static bool encode_container(struct encoder *encoder, int index, unsigned depth);
 
 /* A failure pushes what is wrong, then the path from the place where it was found, empty there. On
  * the way out each level puts its own key before the path. Whatever else is on the stack stays
@@ -243,14 +243,14 @@ static bool fail_at_key(struct encoder *encoder, int key, unsigned depth)
     return false;
 }
 
-static bool encode_string(struct encoder *encoder, int index, const char *problem)
+static inline bool encode_string(struct encoder *encoder, int index, const char *problem)
 {
     size_t len = 0;
     const char *bytes = lua_tolstring(encoder->L, index, &len);
     return peri_json_add_string(encoder->out, bytes, len) || fail(encoder, "%s", problem);
 }
 
-static bool encode_number(struct encoder *encoder, int index)
+static inline bool encode_number(struct encoder *encoder, int index)
 {
     if (lua_isinteger(encoder->L, index)) {
         peri_buf_add_int(encoder->out, lua_tointeger(encoder->L, index));
@@ -268,6 +268,40 @@ static bool fail_neither(struct encoder *encoder)
     return fail(encoder, "%s",
                 "a table that is neither an array (keys 1 to n) nor an object (string keys); "
                 "json.null fills holes, json.object{} takes integer keys");
+}
+
+/* ---- values ---- */
+
+/* `index` is absolute. Inlined where the values of tables are written: most of them are scalars. */
+static inline bool encode_value(struct encoder *encoder, int index, unsigned depth)
+{
+    lua_State *L = encoder->L;
+    switch (lua_type(L, index)) {
+    case LUA_TNIL:
+        peri_buf_add_lit(encoder->out, "null");
+        return true;
+    case LUA_TBOOLEAN:
+        if (lua_toboolean(L, index))
+            peri_buf_add_lit(encoder->out, "true");
+        else
+            peri_buf_add_lit(encoder->out, "false");
+        return true;
+    case LUA_TNUMBER:
+        return encode_number(encoder, index);
+    case LUA_TSTRING:
+        return encode_string(encoder, index, "a string that is not UTF-8");
+    case LUA_TLIGHTUSERDATA:
+        if (lua_touserdata(L, index) != NULL)
+            break;
+        peri_buf_add_lit(encoder->out, "null");
+        return true;
+    case LUA_TTABLE:
+    case LUA_TUSERDATA:
+        return encode_container(encoder, index, depth);
+    default:
+        break;
+    }
+    return fail(encoder, "a %s cannot be written as JSON", luaL_typename(L, index));
 }
 
 /* ---- objects ---- */
@@ -579,38 +613,6 @@ static bool encode_container(struct encoder *encoder, int index, unsigned depth)
     if (done)
         lua_settop(L, top);
     return done;
-}
-
-/* `index` is absolute. */
-static bool encode_value(struct encoder *encoder, int index, unsigned depth)
-{
-    lua_State *L = encoder->L;
-    switch (lua_type(L, index)) {
-    case LUA_TNIL:
-        peri_buf_add_lit(encoder->out, "null");
-        return true;
-    case LUA_TBOOLEAN:
-        if (lua_toboolean(L, index))
-            peri_buf_add_lit(encoder->out, "true");
-        else
-            peri_buf_add_lit(encoder->out, "false");
-        return true;
-    case LUA_TNUMBER:
-        return encode_number(encoder, index);
-    case LUA_TSTRING:
-        return encode_string(encoder, index, "a string that is not UTF-8");
-    case LUA_TLIGHTUSERDATA:
-        if (lua_touserdata(L, index) != NULL)
-            break;
-        peri_buf_add_lit(encoder->out, "null");
-        return true;
-    case LUA_TTABLE:
-    case LUA_TUSERDATA:
-        return encode_container(encoder, index, depth);
-    default:
-        break;
-    }
-    return fail(encoder, "a %s cannot be written as JSON", luaL_typename(L, index));
 }
 
 int peri_json_encode(lua_State *L, int index, struct peri_buf *out)

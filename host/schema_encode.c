@@ -15,7 +15,8 @@ struct encoder {
     struct peri_buf *out;
     const struct peri_program *program;
     int lua_values;
-    struct peri_result *scratch; /* for what needs the validator */
+    int scratch_index;           /* where the result stands that is */
+    struct peri_result *scratch; /* for what needs the validator; NULL until something does */
     unsigned depth;
 };
 
@@ -26,22 +27,55 @@ struct filter {
 
 static const struct filter whole = {NULL, NULL};
 
-static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
-                   const struct peri_loc *loc);
+static bool encode_plain(struct encoder *e, int index, const struct peri_type *type);
+static bool encode_any(struct encoder *e, int index, const struct peri_type *type,
+                       struct filter filter, const struct peri_loc *loc);
+
+/* On failure values stay on the stack; peri_schema_encode() clears it. */
+static inline bool encode(struct encoder *e, int index, const struct peri_type *type,
+                          struct filter filter, const struct peri_loc *loc)
+{
+    if (type->kind <= PERI_KIND_BOOLEAN && type->serializer == NULL && encode_plain(e, index, type))
+        return true;
+    return encode_any(e, index, type, filter, loc);
+}
+
+/* The scratch result is kept by the program, and taken from it while it is in use: a computed field
+ * may encode by the same program. */
+static struct peri_result *take_scratch(struct encoder *e)
+{
+    lua_State *L = e->L;
+    if (lua_rawgeti(L, e->lua_values, PERI_LUA_SCRATCH) == LUA_TUSERDATA) {
+        e->scratch = lua_touserdata(L, -1);
+        lua_pushnil(L);
+        lua_rawseti(L, e->lua_values, PERI_LUA_SCRATCH);
+    } else {
+        lua_pop(L, 1);
+        e->scratch = peri_result_push(L);
+    }
+    lua_replace(L, e->scratch_index);
+    return e->scratch;
+}
+
+static inline struct peri_result *scratch_of(struct encoder *e)
+{
+    return e->scratch != NULL ? e->scratch : take_scratch(e);
+}
 
 /* --------------------------------------------------------------- failing --- */
 
 static struct peri_run start_run(struct encoder *e)
 {
-    return (struct peri_run){.result = e->scratch, .mode = PERI_MODE_VALUE, .from_lua = true};
+    return (struct peri_run){.result = scratch_of(e), .mode = PERI_MODE_VALUE, .from_lua = true};
 }
 
 static bool fail_with(struct encoder *e, const struct peri_loc *loc, int index,
                       enum peri_error error)
 {
     struct peri_run run = start_run(e);
-    peri_result_reset(e->scratch);
-    return peri_fail_plain(&run, loc, peri_tape_from_lua(e->L, index, &e->scratch->arena), error);
+    peri_result_reset(scratch_of(e));
+    return peri_fail_plain(&run, loc, peri_tape_from_lua(e->L, index, &scratch_of(e)->arena),
+                           error);
 }
 
 /* response.items[2].price, from the loc of an error. */
@@ -66,7 +100,7 @@ static void push_place(lua_State *L, const struct peri_json_node *loc)
 /* Pushes the first error that the validator noted, as one line for the log. */
 static void push_message(struct encoder *e)
 {
-    struct peri_result *result = e->scratch;
+    struct peri_result *result = scratch_of(e);
     struct peri_json_error error;
     const struct peri_text detail = {"detail", 6};
     const struct peri_text loc = {"loc", 3};
@@ -213,26 +247,60 @@ static bool scalar_node(lua_State *L, int index, const struct peri_type *type,
     }
 }
 
-/* What needs no validator: the Lua value is just what an unbounded type wants. */
+/* Whether a number keeps all bounds; NaN keeps none. What is refused is the validator's to say. */
+static bool keeps_number(const struct peri_type *type, double value)
+{
+    const struct peri_number_bounds *bounds = &type->number.bounds;
+    unsigned present = bounds->present;
+    if (present == 0)
+        return !type->number.finite || isfinite(value);
+    return !(present & PERI_MULTIPLE) && isfinite(value) &&
+           (!(present & PERI_LE) || value <= bounds->le) &&
+           (!(present & PERI_LT) || value < bounds->lt) &&
+           (!(present & PERI_GE) || value >= bounds->ge) &&
+           (!(present & PERI_GT) || value > bounds->gt);
+}
+
+static bool keeps_integer(const struct peri_type *type, int64_t value)
+{
+    const struct peri_integer_bounds *bounds = &type->integer;
+    unsigned present = bounds->present;
+    return !(present & PERI_MULTIPLE) && (!(present & PERI_LE) || value <= bounds->le) &&
+           (!(present & PERI_LT) || value < bounds->lt) &&
+           (!(present & PERI_GE) || value >= bounds->ge) &&
+           (!(present & PERI_GT) || value > bounds->gt);
+}
+
+/* Whether a text keeps its bounds whatever its characters are: as many bytes are at most as many
+ * code points, and at least a quarter. */
+static bool keeps_length(const struct peri_type *type, size_t len)
+{
+    return (!type->string.has_max || len <= (size_t) type->string.max) &&
+           (!type->string.has_min || (len + 3) / 4 >= (size_t) type->string.min);
+}
+
+/* What needs no validator: the Lua value is just what its type wants. */
 static bool encode_plain(struct encoder *e, int index, const struct peri_type *type)
 {
     size_t len = 0;
     const char *text = NULL;
     switch (lua_type(e->L, index)) {
     case LUA_TSTRING:
-        if (type->kind != PERI_KIND_STRING || type->string.has_min || type->string.has_max ||
-            type->string.pattern || type->string.strip || type->string.lower || type->string.upper)
+        if (type->kind != PERI_KIND_STRING || type->string.pattern || type->string.strip ||
+            type->string.lower || type->string.upper)
             return false;
         text = lua_tolstring(e->L, index, &len);
-        return peri_json_add_string(e->out, text, len);
+        return keeps_length(type, len) && peri_json_add_string(e->out, text, len);
     case LUA_TNUMBER:
-        if (type->kind == PERI_KIND_NUMBER && type->number.bounds.present == 0 &&
-            !type->number.finite) {
-            add_number(e->out, lua_tonumber(e->L, index));
+        if (type->kind == PERI_KIND_NUMBER) {
+            double number = lua_tonumber(e->L, index);
+            if (!keeps_number(type, number))
+                return false;
+            add_number(e->out, number);
             return true;
         }
-        if (type->kind != PERI_KIND_INTEGER || type->integer.present != 0 ||
-            !lua_isinteger(e->L, index))
+        if (type->kind != PERI_KIND_INTEGER || !lua_isinteger(e->L, index) ||
+            !keeps_integer(type, lua_tointeger(e->L, index)))
             return false;
         peri_buf_add_int(e->out, lua_tointeger(e->L, index));
         return true;
@@ -251,11 +319,11 @@ static bool encode_scalar(struct encoder *e, int index, const struct peri_type *
 {
     struct peri_json_node room;
     const struct peri_json_node *node = &room;
-    peri_result_reset(e->scratch);
+    peri_result_reset(scratch_of(e));
     if (!scalar_node(e->L, index, type, &room))
-        node = peri_tape_from_lua(e->L, index, &e->scratch->arena);
+        node = peri_tape_from_lua(e->L, index, &scratch_of(e)->arena);
     struct peri_run run = start_run(e);
-    return peri_validate_inner(&run, type, node, loc) && add_value(e, type, e->scratch->values);
+    return peri_validate_inner(&run, type, node, loc) && add_value(e, type, scratch_of(e)->values);
 }
 
 /* ----------------------------------------------------------- collections --- */
@@ -302,8 +370,8 @@ static bool needs_validator(const struct peri_type *type, int64_t count)
 static bool validate_whole(struct encoder *e, int index, const struct peri_type *type,
                            const struct peri_loc *loc, struct peri_run *run)
 {
-    peri_result_reset(e->scratch);
-    const struct peri_json_node *node = peri_tape_from_lua(e->L, index, &e->scratch->arena);
+    peri_result_reset(scratch_of(e));
+    const struct peri_json_node *node = peri_tape_from_lua(e->L, index, &scratch_of(e)->arena);
     *run = start_run(e);
     run->budget = 10000 + 64 * node->skip;
     return peri_validate_inner(run, type, node, loc);
@@ -313,8 +381,8 @@ static bool validate_whole(struct encoder *e, int index, const struct peri_type 
 static void push_deduplicated(struct encoder *e)
 {
     struct peri_push push = {
-        .L = e->L, .lua_values = e->lua_values, .result = e->scratch, .mode = PERI_MODE_VALUE};
-    peri_value_push(&push, e->scratch->values);
+        .L = e->L, .lua_values = e->lua_values, .result = scratch_of(e), .mode = PERI_MODE_VALUE};
+    peri_value_push(&push, scratch_of(e)->values);
 }
 
 static bool encode_items(struct encoder *e, int index, const struct peri_type *type,
@@ -367,9 +435,9 @@ static bool encode_key(struct encoder *e, int index, const struct peri_type *typ
     size_t start = e->out->len;
     struct peri_json_node node;
     const struct peri_json_node *key = &node;
-    peri_result_reset(e->scratch);
+    peri_result_reset(scratch_of(e));
     if (!scalar_node(e->L, index, type, &node))
-        key = peri_tape_from_lua(e->L, index, &e->scratch->arena);
+        key = peri_tape_from_lua(e->L, index, &scratch_of(e)->arena);
     char digits[24];
     if (node.type == PERI_JSON_INTEGER && type->kind == PERI_KIND_STRING) {
         /* Lua programs write integer keys where JSON has but texts. */
@@ -381,7 +449,7 @@ static bool encode_key(struct encoder *e, int index, const struct peri_type *typ
     struct peri_run run = start_run(e);
     if (!peri_validate(&run, type, key, &inner))
         return false;
-    add_value(e, type, e->scratch->values);
+    add_value(e, type, scratch_of(e)->values);
     if (e->out->data[start] != '"') {
         size_t len = e->out->len - start;
         peri_buf_reserve(e->out, 2);
@@ -542,7 +610,7 @@ static bool is_default(struct encoder *e, const struct peri_type *type)
     size_t middle = e->out->len;
     if (same) {
         struct peri_push push = {
-            .L = L, .lua_values = e->lua_values, .result = e->scratch, .mode = PERI_MODE_VALUE};
+            .L = L, .lua_values = e->lua_values, .result = scratch_of(e), .mode = PERI_MODE_VALUE};
         if (type->fallback->values != NULL)
             peri_value_push(&push, type->fallback->values);
         else
@@ -576,7 +644,7 @@ static void push_fallback(struct encoder *e, const struct peri_default *fallback
         return;
     }
     struct peri_push push = {
-        .L = e->L, .lua_values = e->lua_values, .result = e->scratch, .mode = PERI_MODE_VALUE};
+        .L = e->L, .lua_values = e->lua_values, .result = scratch_of(e), .mode = PERI_MODE_VALUE};
     if (fallback->values != NULL)
         peri_value_push(&push, fallback->values);
     else
@@ -772,7 +840,7 @@ static bool encode_plain_value(struct encoder *e, int index, const struct peri_l
     const char *message = lua_tolstring(e->L, -1, &len);
     struct peri_context context = {
         .key = "error", .kind = PERI_CONTEXT_TEXT, .text = {message, (uint32_t) len}};
-    peri_result_reset(e->scratch);
+    peri_result_reset(scratch_of(e));
     return peri_fail(&run, loc, &none, PERI_ERROR_VALUE_ERROR, &context, 1);
 }
 
@@ -856,7 +924,6 @@ static bool encode_kind(struct encoder *e, int index, const struct peri_type *ty
     }
 }
 
-/* On failure values stay on the stack; peri_schema_encode() clears it. */
 /* A value that is written as what a function of the app's makes of it. */
 static bool encode_serialized(struct encoder *e, int index, const struct peri_type *type,
                               struct filter filter, const struct peri_loc *loc)
@@ -873,11 +940,9 @@ static bool encode_serialized(struct encoder *e, int index, const struct peri_ty
     return sound;
 }
 
-static bool encode(struct encoder *e, int index, const struct peri_type *type, struct filter filter,
-                   const struct peri_loc *loc)
+static bool encode_any(struct encoder *e, int index, const struct peri_type *type,
+                       struct filter filter, const struct peri_loc *loc)
 {
-    if (type->kind <= PERI_KIND_BOOLEAN && type->serializer == NULL && encode_plain(e, index, type))
-        return true;
     if ((type->nullable || type->optional) && is_null(e->L, index)) {
         peri_buf_add_lit(e->out, "null");
         return true;
@@ -902,32 +967,24 @@ int peri_schema_encode(lua_State *L, int index, int program_index, struct peri_b
     size_t start = out->len;
     luaL_checkstack(L, 12, NULL);
     lua_getiuservalue(L, program_index, 1);
-    struct encoder e = {.L = L, .out = out, .program = program, .lua_values = top + 1};
-
-    /* The scratch result is kept by the program, and taken from it while it is in use: a computed
-     * field may encode by the same program. */
-    if (lua_rawgeti(L, e.lua_values, PERI_LUA_SCRATCH) == LUA_TUSERDATA) {
-        e.scratch = lua_touserdata(L, -1);
-        lua_pushnil(L);
-        lua_rawseti(L, e.lua_values, PERI_LUA_SCRATCH);
-    } else {
-        lua_pop(L, 1);
-        e.scratch = peri_result_push(L);
-    }
-    int scratch = lua_gettop(L);
+    lua_pushnil(L); /* the scratch result */
+    struct encoder e = {
+        .L = L, .out = out, .program = program, .lua_values = top + 1, .scratch_index = top + 2};
     const struct filter filter = {program->options.include, program->options.exclude};
     bool sound = encode(&e, index, program->type, filter, NULL);
     if (!sound) {
         out->len = start;
-        lua_settop(L, scratch);
+        lua_settop(L, e.scratch_index);
         push_message(&e);
         lua_insert(L, top + 1);
         e.lua_values++;
-        scratch++;
+        e.scratch_index++;
         top++;
     }
-    lua_pushvalue(L, scratch);
-    lua_rawseti(L, e.lua_values, PERI_LUA_SCRATCH);
+    if (e.scratch != NULL) {
+        lua_pushvalue(L, e.scratch_index);
+        lua_rawseti(L, e.lua_values, PERI_LUA_SCRATCH);
+    }
     lua_settop(L, top);
     return sound ? 0 : -1;
 }

@@ -608,6 +608,25 @@ static void push_own_metatable(struct peri_push *push, const struct peri_model *
     lua_rawsetp(L, -2, &peri_json_extras);
 }
 
+/* The usual scalars, where the values of tables are pushed; anything else the long way. */
+static inline const struct peri_value *push_inside(struct peri_push *push,
+                                                   const struct peri_value *at)
+{
+    switch ((enum peri_value_kind) at->kind) {
+    case PERI_VALUE_INTEGER:
+        lua_pushinteger(push->L, at->integer);
+        return at + 1;
+    case PERI_VALUE_NUMBER:
+        lua_pushnumber(push->L, at->number);
+        return at + 1;
+    case PERI_VALUE_STRING:
+        lua_pushlstring(push->L, at->string, at->count);
+        return at + 1;
+    default:
+        return peri_value_push(push, at);
+    }
+}
+
 static const struct peri_value *push_model(struct peri_push *push, const struct peri_value *at)
 {
     lua_State *L = push->L;
@@ -624,7 +643,7 @@ static const struct peri_value *push_model(struct peri_push *push, const struct 
             continue;
         }
         lua_rawgeti(L, push->lua_values, model->members[i].key);
-        at = peri_value_push(push, at);
+        at = push_inside(push, at);
         lua_rawset(L, -3);
     }
     for (uint32_t i = 0; i < values->count; i++) {
@@ -645,7 +664,7 @@ static const struct peri_value *push_model(struct peri_push *push, const struct 
 static const struct peri_value *push_item(struct peri_push *push, const struct peri_value *at)
 {
     if (at->kind != PERI_VALUE_NIL && at->kind != PERI_VALUE_NONE)
-        return peri_value_push(push, at);
+        return push_inside(push, at);
     peri_json_push_null(push->L); /* a nil would leave a hole */
     return at + 1;
 }
@@ -766,7 +785,7 @@ static void push_fields(struct peri_push *push, const struct peri_group *group,
             continue;
         }
         lua_rawgeti(L, push->lua_values, member->key);
-        at = peri_value_push(push, at);
+        at = push_inside(push, at);
         lua_rawset(L, member->is_file ? files : table);
     }
 }

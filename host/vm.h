@@ -57,6 +57,7 @@ struct peri_vm {
     struct peri_background background;
     struct peri_buf files; /* it loaded, each with a NUL behind; kept where `lists_files` says so */
     const atomic_ullong *load_until; /* uv_hrtime() at which loading fails; NULL: never */
+    const void *response_metatable;  /* for api_response.c; NULL: not made yet */
     int request_metatable;           /* registry reference, for api_request.c; 0: not made yet */
     struct peri_texts *texts;        /* where files come from while it loads; NULL: from the disk */
     bool lists_files;

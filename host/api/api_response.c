@@ -2,6 +2,8 @@
  * Their constructors and methods are Lua (response.lua, errors.lua); the host reads the fields. */
 #include "api.h"
 
+#include "vm.h"
+
 #include <lauxlib.h>
 
 static const char RESPONSE_TYPE[] = "perigee.Response";
@@ -18,9 +20,15 @@ static bool has_metatable(lua_State *L, int index, const char *type)
     return same;
 }
 
+/* Asked of every result that has a metatable: the metatable is known by its address, for the
+ * registry keeps it. */
 bool peri_is_response(lua_State *L, int index)
 {
-    return has_metatable(L, index, RESPONSE_TYPE);
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
+        return false;
+    bool same = lua_topointer(L, -1) == peri_vm_of(L)->response_metatable;
+    lua_pop(L, 1);
+    return same;
 }
 
 bool peri_is_http_error(lua_State *L, int index)
@@ -71,6 +79,7 @@ int peri_open_response(lua_State *L)
     lua_pushcfunction(L, response_take);
     lua_setfield(L, -2, "take");
     luaL_newmetatable(L, RESPONSE_TYPE);
+    peri_vm_of(L)->response_metatable = lua_topointer(L, -1);
     lua_setfield(L, -2, "metatable");
     luaL_newmetatable(L, HTTP_ERROR_TYPE);
     lua_setfield(L, -2, "http_error");

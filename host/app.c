@@ -75,30 +75,6 @@ static struct peri_error_style error_style(lua_State *L)
     return style;
 }
 
-/* Raises for a key of the table on top that is no limit. */
-static void check_limit_names(lua_State *L)
-{
-    lua_pushnil(L);
-    while (lua_next(L, -2) != 0) {
-        lua_pop(L, 1);
-        const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-        bool known = false;
-        for (size_t i = 0; i < peri_limit_option_count && name != NULL && !known; i++)
-            known = strcmp(name, peri_limit_options[i].name) == 0;
-        if (known)
-            continue;
-        luaL_Buffer names;
-        luaL_buffinit(L, &names);
-        for (size_t i = 0; i < peri_limit_option_count; i++) {
-            luaL_addstring(&names, i > 0 ? ", " : "");
-            luaL_addstring(&names, peri_limit_options[i].name);
-        }
-        luaL_pushresult(&names);
-        luaL_error(L, "unknown limit '%s' in perigee.app{ limits = {...} }; there are %s",
-                   name != NULL ? name : "(a key that is no text)", lua_tostring(L, -1));
-    }
-}
-
 /* The limits as those want them who hold to them. */
 static void derive_limits(struct peri_app *app)
 {
@@ -116,18 +92,17 @@ static void derive_limits(struct peri_app *app)
     };
 }
 
+/* Names and values have been looked at by perigee.app() (app.lua). */
 static void read_limits(lua_State *L, struct peri_app *app, const struct peri_config *config)
 {
     app->limits = config->limits;
     if (lua_getfield(L, -1, "limits") == LUA_TTABLE) {
-        check_limit_names(L);
         for (size_t i = 0; i < peri_limit_option_count; i++) {
             const struct peri_limit_option *option = &peri_limit_options[i];
             if (lua_getfield(L, -1, option->name) != LUA_TNIL) {
                 lua_Integer value = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
                 if (value < 0 || (uint64_t) value < option->min || (uint64_t) value > option->max)
-                    luaL_error(L, "limits.%s takes a whole number from %I to %I", option->name,
-                               (LUAI_UACINT) option->min, (LUAI_UACINT) option->max);
+                    luaL_error(L, "limits.%s is out of its range", option->name);
                 if (!(config->limits_given & (1U << i)))
                     *peri_limit(&app->limits, i) = (uint64_t) value;
             }

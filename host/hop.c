@@ -68,6 +68,7 @@ int peri_hop_traceback(lua_State *L)
     if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
         return 1;
     lua_settop(L, 1);
+    peri_protect_blame(L);
     lua_createtable(L, 2, 0);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, 1);

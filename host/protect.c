@@ -5,6 +5,10 @@
 #include "vm.h"
 
 #include <lauxlib.h>
+#include <string.h>
+
+#define FRAMEWORK "perigee/" /* the names of its chunks, and of nobody else's */
+#define MAX_LEVELS 100       /* of the framework's, between the app and a C function */
 
 static const char kept_key; /* in the registry: { error, frames, coroutine } */
 
@@ -28,6 +32,37 @@ void peri_protect_note(lua_State *L)
     struct peri_task *task = peri_task_current(L);
     if (task != NULL)
         task->unwinding = true;
+}
+
+/* --- whose mistake it is ------------------------------------------------------------------------
+ */
+
+/* "perigee/shared.lua:19: bad argument #1 to 'get' (...)": what follows the place; NULL for any
+ * other text. */
+static const char *passed_on(const char *text)
+{
+    if (strncmp(text, FRAMEWORK, sizeof(FRAMEWORK) - 1) != 0)
+        return NULL;
+    const char *line = strstr(text, ".lua:");
+    if (line == NULL)
+        return NULL;
+    const char *behind = line + 5 + strspn(line + 5, "0123456789");
+    return strncmp(behind, ": bad argument #", 16) == 0 ? behind : NULL;
+}
+
+void peri_protect_blame(lua_State *L)
+{
+    const char *reason = lua_type(L, 1) == LUA_TSTRING ? passed_on(lua_tostring(L, 1)) : NULL;
+    lua_Debug frame;
+    for (int level = 1; reason != NULL && level < MAX_LEVELS && lua_getstack(L, level, &frame);
+         level++) {
+        lua_getinfo(L, "Sl", &frame);
+        if (frame.currentline <= 0 || strncmp(frame.source, "@" FRAMEWORK, sizeof(FRAMEWORK)) == 0)
+            continue;
+        lua_pushfstring(L, "%s:%d%s", frame.short_src, frame.currentline, reason);
+        lua_replace(L, 1);
+        return;
+    }
 }
 
 /* --- frames ------------------------------------------------------------------------------------
@@ -85,6 +120,7 @@ int peri_protect_keep(lua_State *L)
     if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
         return 1;
     lua_settop(L, 1);
+    peri_protect_blame(L);
     peri_push_frames(L, 1);
     peri_protect_set_frames(L, 1, true);
     return 1;
@@ -96,6 +132,7 @@ int peri_protect_keep(lua_State *L)
 static int note(lua_State *L)
 {
     peri_protect_note(L);
+    peri_protect_blame(L);
     return 1;
 }
 

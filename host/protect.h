@@ -28,6 +28,12 @@ int peri_protect_keep(lua_State *L);
 /* Notes that an error is on its way; for other message handlers. */
 void peri_protect_note(lua_State *L);
 
+/* The first step of a message handler, with the error at index 1: an argument that a function of
+ * the framework only passed on is the mistake of who gave it, so the error names the line of the
+ * app.
+ */
+void peri_protect_blame(lua_State *L);
+
 /* Pushes the frames kept for the error at `index` and returns true, `*here` when they are those of
  * the running coroutine; or pushes nothing. */
 bool peri_protect_frames(lua_State *L, int index, bool *here);

@@ -545,6 +545,7 @@ int peri_traceback(lua_State *L)
     if (peri_is_http_error(L, 1) || peri_is_cancelled(L, 1) || peri_is_validation_error(L, 1))
         return 1;
     lua_settop(L, 1);
+    peri_protect_blame(L);
     peri_push_frames(L, 1); /* at 2 */
     bool elsewhere = peri_hop_push_trace(L, 1);
     if (lua_type(L, 1) != LUA_TSTRING) {

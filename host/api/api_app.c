@@ -221,6 +221,22 @@ static int app_add_setting(lua_State *L)
     return 1;
 }
 
+/* limits(): what perigee.app{ limits = {...} } takes: name -> { least, most }. */
+static int app_limits(lua_State *L)
+{
+    lua_newtable(L);
+    for (size_t i = 0; i < peri_limit_option_count; i++) {
+        const struct peri_limit_option *option = &peri_limit_options[i];
+        lua_createtable(L, 2, 0);
+        lua_pushinteger(L, (lua_Integer) option->min);
+        lua_rawseti(L, -2, 1);
+        lua_pushinteger(L, (lua_Integer) option->max);
+        lua_rawseti(L, -2, 2);
+        lua_setfield(L, -2, option->name);
+    }
+    return 1;
+}
+
 static const luaL_Reg app_functions[] = {
     {"add_setting", app_add_setting},
     {"caller", app_caller},
@@ -229,6 +245,7 @@ static const luaL_Reg app_functions[] = {
     {"find", app_find},
     {"is_first", app_is_first},
     {"is_terminal", app_is_terminal},
+    {"limits", app_limits},
     {"path_error", app_path_error},
     {"read_input", app_read_input},
     {"run_help", app_run_help},

@@ -43,10 +43,12 @@ static const EVP_MD *check_digest(lua_State *L, int index)
     const char *name = luaL_checkstring(L, index);
     const EVP_MD *digest = EVP_get_digestbyname(name);
     if (digest == NULL || (EVP_MD_get_flags(digest) & EVP_MD_FLAG_XOF) != 0)
-        luaL_error(L,
-                   "unknown digest '%s': sha256, sha384, sha512, sha3-256, sha3-512, blake2b512, "
-                   "blake2s256 (and md5, sha1 for old protocols) are known",
-                   name);
+        luaL_argerror(
+            L, index,
+            lua_pushfstring(L,
+                            "unknown digest '%s': sha256, sha384, sha512, sha3-256, sha3-512, "
+                            "blake2b512, blake2s256 (and md5, sha1 for old protocols) are known",
+                            name));
     return digest;
 }
 

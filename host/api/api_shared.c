@@ -77,7 +77,7 @@ static void check_value(lua_State *L, int index, struct peri_store_value *value)
     } else {
         struct peri_buf *bytes = push_bytes(L);
         if (peri_transfer_write(L, index, 1, "value", bytes) != 0)
-            lua_error(L);
+            luaL_argerror(L, index, lua_tostring(L, -1));
         value->kind = PERI_STORE_BYTES;
         value->bytes = bytes->data;
         value->len = bytes->len;
@@ -242,7 +242,7 @@ static int shared_push(lua_State *L)
     luaL_argcheck(L, !lua_isnoneornil(L, 2), 2, "nil is no value");
     struct peri_buf *bytes = push_bytes(L);
     if (peri_transfer_write(L, 2, 1, "value", bytes) != 0)
-        return lua_error(L);
+        return luaL_argerror(L, 2, lua_tostring(L, -1));
     enum peri_store_result result =
         peri_store_push(peri_store_of_process(), key, len, bytes->data, bytes->len, front, &count);
     peri_buf_deinit(bytes);
@@ -478,7 +478,7 @@ static int shared_publish(lua_State *L)
     luaL_checkany(L, 2);
     struct peri_buf *bytes = push_bytes(L);
     if (peri_transfer_write(L, 2, 1, "message", bytes) != 0)
-        return lua_error(L);
+        return luaL_argerror(L, 2, lua_tostring(L, -1));
     unsigned count = peri_topics_publish(topic, len, bytes->data, bytes->len);
     peri_buf_deinit(bytes);
     lua_pushinteger(L, count);

@@ -232,6 +232,14 @@ static int task_unwinds(lua_State *L)
     return 1;
 }
 
+/* blame(err): the error as peri_protect_blame() leaves it. */
+static int task_blame(lua_State *L)
+{
+    lua_settop(L, 1);
+    peri_protect_blame(L);
+    return 1;
+}
+
 /* resumes(): how often Lua was entered. Requests that are refused in C do not count. */
 static int task_resumes(lua_State *L)
 {
@@ -254,9 +262,11 @@ static int task_overruns(lua_State *L)
 }
 
 static const luaL_Reg task_functions[] = {
-    {"alive", task_alive},       {"cancelled", task_cancelled}, {"check", task_check},
-    {"current", task_current},   {"overruns", task_overruns},   {"resumes", task_resumes},
-    {"stopping", task_stopping}, {"unwinds", task_unwinds},     {NULL, NULL},
+    {"alive", task_alive},         {"blame", task_blame},
+    {"cancelled", task_cancelled}, {"check", task_check},
+    {"current", task_current},     {"overruns", task_overruns},
+    {"resumes", task_resumes},     {"stopping", task_stopping},
+    {"unwinds", task_unwinds},     {NULL, NULL},
 };
 
 int peri_open_task(lua_State *L)

@@ -72,6 +72,21 @@ end
 local App = setmetatable({}, { __index = router.Router })
 App.__index = App
 
+local function check_limits(limits)
+  local ranges, known = host.app.limits(), {}
+  for name in pairs(ranges) do
+    known[name] = "integer"
+  end
+  errors.check_options("perigee.app: limits", limits, known)
+  for name, value in pairs(limits) do
+    local least, most = table.unpack(ranges[name])
+    if value < least or value > most then
+      local format = "perigee.app: limits: '%s' must be from %d to %d, not %d"
+      errors.raise(format, name, least, most, value)
+    end
+  end
+end
+
 --- Makes an app. A file app.lua returns one.
 ---@param options? table
 ---@return perigee.App
@@ -79,6 +94,9 @@ function M.new(options)
   local self = setmetatable({}, App)
   router.init(self, "perigee.app", options, OPTIONS)
   local config = self.config
+  if config.limits then
+    check_limits(config.limits)
+  end
   if config.errors and not answers.styles[config.errors] then
     errors.raise("perigee.app: errors must be 'detail' or 'problem', not '%s'", config.errors)
   end

@@ -32,7 +32,8 @@ local function keep_traceback(err)
   if errors.is_answer(err) or errors.is_cancelled(err) then
     return err
   end
-  local traceback = debug.traceback(describe(err), 2)
+  local blamed = host.task.blame(err)
+  local traceback = debug.traceback(describe(blamed), 2)
   if in_task then
     traceback = traceback .. "\nin a task of its group:" .. in_task
   end
@@ -41,7 +42,7 @@ local function keep_traceback(err)
     traceback = traceback .. "\non a worker thread: " .. there
   end
   local frames = M.shows_frames and debug_page.frames() or nil
-  return setmetatable({ cause = err, traceback = traceback, frames = frames }, Failure)
+  return setmetatable({ cause = blamed, traceback = traceback, frames = frames }, Failure)
 end
 
 -- Looks a handler up for an error: by its class (the metatable, and those it inherits from through

@@ -156,6 +156,9 @@ end
 ---@return boolean
 function M.needs_rehash(encoded, cost)
   local iterations, memory_kib, lanes = cost_of("crypto.needs_rehash", cost)
+  if type(encoded) ~= "string" then
+    errors.raise("crypto.needs_rehash: a hash (a string) is needed, not %s", type(encoded))
+  end
   local m, t, p = encoded:match("^%$argon2id%$v=19%$m=(%d+),t=(%d+),p=(%d+)%$")
   if not m then
     return true

@@ -155,7 +155,7 @@ function M.load(path, settings)
   M.folder = path:match("^(.*/)") or ""
   local unwatch = watch_globals(M.folder)
   local ok, result = xpcall(build, function(err)
-    return describe(path, err, debug.traceback("", 2))
+    return describe(path, host.task.blame(err), debug.traceback("", 2))
   end)
   unwatch()
   if not ok then

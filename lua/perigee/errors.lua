@@ -83,6 +83,9 @@ end
 ---@param options table
 ---@param known table<string, string>
 function M.check_options(what, options, known)
+  if type(options) ~= "table" then
+    M.raise("%s: a table of options is needed, not a %s", what, type(options))
+  end
   for name, value in pairs(options) do
     local expected = known[name]
     if not expected then

@@ -394,8 +394,8 @@ File.__close = File.close
 ---@return perigee.File? file, perigee.Error? err
 function M.open(path, mode)
   mode = mode or "r"
-  if not mode:find("^[rwa][+bx]*$") or mode:find("^r.*x") then
-    errors.raise("fs.open: mode '%s' is none of r, w, a with + and x", mode)
+  if type(mode) ~= "string" or not mode:find("^[rwa][+bx]*$") or mode:find("^r.*x") then
+    errors.raise("fs.open: mode '%s' is none of r, w, a with + and x", tostring(mode))
   end
   local handle, err = host.fs.open(path, mode)
   if not handle then

@@ -1,5 +1,6 @@
 --- Waiting, clocks and dates.
 
+local errors = require("perigee.errors")
 local host = require("perigee.host")
 local http_date = require("perigee.http_date")
 
@@ -46,11 +47,20 @@ function M.interval(ms)
   end
 end
 
+local function check_seconds(what, seconds)
+  if seconds == nil then
+    return M.now()
+  elseif type(seconds) ~= "number" then
+    errors.raise("%s: seconds since 1970 are needed, not %s", what, type(seconds))
+  end
+  return seconds
+end
+
 --- A time of day as RFC 3339 (ISO 8601) in UTC: "2026-11-21T15:04:05Z", with milliseconds when the time has a fraction.
 ---@param seconds? number since 1970; now if not given
 ---@return string
 function M.iso(seconds)
-  seconds = seconds or M.now()
+  seconds = check_seconds("time.iso", seconds)
   local ms = math.tointeger((seconds * 1000) // 1)
   local text = os.date("!%Y-%m-%dT%H:%M:%S", ms // 1000)
   return ms % 1000 == 0 and text .. "Z" or ("%s.%03dZ"):format(text, ms % 1000)
@@ -60,7 +70,7 @@ end
 ---@param seconds? number since 1970; now if not given
 ---@return string
 function M.http_date(seconds)
-  return http_date.format(math.tointeger((seconds or M.now()) // 1))
+  return http_date.format(math.tointeger(check_seconds("time.http_date", seconds) // 1))
 end
 
 return M

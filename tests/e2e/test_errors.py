@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+import server as servers
+
 APP = """
 local perigee = require("perigee")
 local t = perigee.types
@@ -241,3 +243,28 @@ def test_forms_are_held_to_the_limits_of_the_app(app):
         assert answer.json()["detail"] == "Too many files. Maximum number of files is 1."
         answer = client.post("/upload", files=files[:1], data={"note": "x" * 11})
         assert answer.status_code == 400
+
+
+def test_a_mistake_in_a_call_of_the_framework_is_told_at_the_line_of_the_call(serve, write_app):
+    text = """local perigee = require("perigee")
+local app = perigee.app()
+app:get("/", function()
+  local value = perigee.shared.get({})
+  return value
+end)
+app:get("/threaded", perigee.threaded(function()
+  local value = perigee.shared.get(true)
+  return value
+end))
+local bad = %s
+return app
+"""
+    server = serve(write_app(text % "nil"))
+    assert server.get("/").status == 500
+    server.wait_for_log(r"app\.lua:4: bad argument #1 to 'get' \(string expected, got")
+    assert server.get("/threaded").status == 500
+    server.wait_for_log(r"app\.lua:8: bad argument #1 to 'get' \(string expected, got boolean\)")
+    done = servers.run("check", write_app(text % "perigee.time.sleep({})"))
+    assert done.returncode == 1
+    assert "app.lua:11: bad argument #1 to 'sleep' (number expected, got table)" in done.stderr
+    assert "perigee/" not in done.stderr

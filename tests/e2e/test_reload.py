@@ -305,7 +305,7 @@ def test_an_unknown_limit_is_refused_by_a_reload(serve, versions):
     server = serve(versions.folder)
     versions.write(limits="max_heads = 1")
     server.signal(signal.SIGHUP)
-    server.wait_for_log("unknown limit 'max_heads'")
+    server.wait_for_log(r"app.lua:3: perigee.app: limits: unknown option 'max_heads' \(did you mean 'max_headers'")
     assert server.json("/") == 1
 
 

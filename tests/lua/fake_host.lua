@@ -192,7 +192,12 @@ function M.install()
         return pending
       end,
     },
-    task = { unwinds = function() end },
+    task = {
+      unwinds = function() end,
+      blame = function(err)
+        return err
+      end,
+    },
     time = { sleep = function() end },
     app = {
       caller = function(home)

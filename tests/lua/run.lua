@@ -79,8 +79,19 @@ end
 
 local names = table.move(arg, 1, #arg, 1, {})
 if #names == 0 and real then
-  names =
-    { "compress", "crypto", "fs", "jwt", "net", "process", "schedule", "sync", "task", "time" }
+  names = {
+    "compress",
+    "crypto",
+    "fs",
+    "jwt",
+    "mistakes",
+    "net",
+    "process",
+    "schedule",
+    "sync",
+    "task",
+    "time",
+  }
 elseif #names == 0 then
   names = {
     "answers",

@@ -252,7 +252,11 @@ return {
       return app
     end
     local findings = setmetatable({}, Findings)
-    host.test.open(built)
+    local opened, message = pcall(host.test.open, built)
+    if not opened then
+      io.stderr:write("perigee: ", path, " does not load\n\n  ", message, "\n")
+      return 1
+    end
     local operations = all_operations(app)
     check_shadowed(operations, findings)
     check_statuses(operations, findings)

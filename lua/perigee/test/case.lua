@@ -227,7 +227,10 @@ function Case:client(app, options)
   if self.serving ~= app then
     self.stop()
     local built = app:build()
-    host.test.open(built)
+    local opened, message = pcall(host.test.open, built)
+    if not opened then
+      errors.raise("t:client: the app does not load: %s", message)
+    end
     self.serving = app
     self.built = built
     built.start()

@@ -9,14 +9,14 @@
 #include <stdlib.h>
 
 /* Functions that run once the answer is out, one after the other, in a task of their own. */
-struct after {
+struct peri_after {
     struct peri_vm *vm;
     struct peri_form *form;        /* its files are theirs, too */
     int functions;                 /* registry reference of an array */
     char request[PERI_REQUEST_ID]; /* its id, for the log */
 };
 
-static void log_failure(const struct after *after, const char *text)
+static void log_failure(const struct peri_after *after, const char *text)
 {
     peri_log_error("a function behind an answer failed (request %s): %s", after->request,
                    text != NULL ? text : "without a message");
@@ -25,7 +25,7 @@ static void log_failure(const struct after *after, const char *text)
 /* Runs the functions from number `next` on; the one before it has ended with `status`. */
 static int after_next(lua_State *L, int status, lua_KContext next)
 {
-    const struct after *after = lua_touserdata(L, 1);
+    const struct peri_after *after = lua_touserdata(L, 1);
     for (;;) {
         if (status != LUA_OK && status != LUA_YIELD) {
             log_failure(after, luaL_tolstring(L, -1, NULL));
@@ -42,7 +42,7 @@ static int after_next(lua_State *L, int status, lua_KContext next)
 
 static int after_main(lua_State *L)
 {
-    struct after *after = lua_touserdata(L, 1);
+    struct peri_after *after = lua_touserdata(L, 1);
     peri_task_current(L)->work = &after->vm->app.after_work;
     lua_settop(L, 1);
     lua_pushcfunction(L, peri_traceback);
@@ -52,7 +52,7 @@ static int after_main(lua_State *L)
 
 static void on_after_ended(struct peri_task *task, void *owner, bool failed)
 {
-    struct after *after = owner;
+    struct peri_after *after = owner;
     if (failed)
         log_failure(after, peri_task_error(task));
     luaL_unref(after->vm->L, LUA_REGISTRYINDEX, after->functions);
@@ -62,20 +62,29 @@ static void on_after_ended(struct peri_task *task, void *owner, bool failed)
 
 const char *peri_after_request(const struct peri_task *task)
 {
-    return task->ended == on_after_ended ? ((const struct after *) task->owner)->request : NULL;
+    return task->ended == on_after_ended ? ((const struct peri_after *) task->owner)->request
+                                         : NULL;
 }
 
-void peri_after_start(struct peri_exchange *exchange)
+struct peri_after *peri_after_take(struct peri_exchange *exchange)
 {
-    struct after *after = malloc(sizeof(*after));
+    if (exchange->after == 0)
+        return NULL;
+    struct peri_after *after = malloc(sizeof(*after));
     if (after == NULL) {
         fputs("perigee: out of memory (a task)\n", stderr);
         abort();
     }
-    *after =
-        (struct after){.vm = exchange->vm, .form = exchange->form, .functions = exchange->after};
+    *after = (struct peri_after){
+        .vm = exchange->vm, .form = exchange->form, .functions = exchange->after};
     peri_exchange_id(exchange, after->request);
     exchange->form = NULL;
     exchange->after = 0;
-    peri_task_start(&exchange->vm->tasks, after_main, after, on_after_ended);
+    return after;
+}
+
+void peri_after_start(struct peri_after *after)
+{
+    if (after != NULL)
+        peri_task_start(&after->vm->tasks, after_main, after, on_after_ended);
 }

@@ -3,11 +3,16 @@
 #ifndef PERI_AFTER_H
 #define PERI_AFTER_H
 
+struct peri_after;
 struct peri_exchange;
 struct peri_task;
 
-/* Starts the functions at exchange->after, and takes them, and the files of its form, from it. */
-void peri_after_start(struct peri_exchange *exchange);
+/* Takes the functions at exchange->after, and the files of its form, from it. NULL if there are
+ * none. What is taken no longer needs the exchange nor its request. */
+struct peri_after *peri_after_take(struct peri_exchange *exchange);
+
+/* Starts what was taken, on the thread of its VM; NULL is fine. */
+void peri_after_start(struct peri_after *after);
 
 /* The request behind whose answer this task runs functions; NULL for any other task. */
 const char *peri_after_request(const struct peri_task *task);

@@ -530,8 +530,7 @@ static void on_task_ended(struct peri_task *task, void *owner, bool failed)
         peri_exchange_log(exchange, "%s", peri_task_error(task));
         peri_answer_fail(exchange);
     }
-    if (exchange->after != 0)
-        peri_after_start(exchange);
+    peri_after_start(peri_after_take(exchange));
     end_if_over(exchange);
 }
 

@@ -45,7 +45,8 @@ struct peri_hop_site {
     const struct peri_config *config;
     struct peri_exchange exchange;
     struct peri_scratch scratch;
-    struct peri_trip *trip; /* whose request this is; NULL between requests */
+    struct peri_trip *trip;   /* whose request this is; NULL between requests */
+    struct peri_after *after; /* of the request that has just ended */
     const char *errand;
     size_t errand_len;
     bool final;
@@ -586,14 +587,14 @@ void peri_hop_ended(struct peri_hop_site *site)
     if (site->trip == NULL)
         return;
     site->trip = NULL;
+    site->after = peri_after_take(&site->exchange);
     peri_exchange_task_ended(&site->exchange);
 }
 
 void peri_hop_after(struct peri_hop_site *site)
 {
-    struct peri_exchange *exchange = &site->exchange;
-    if (exchange->after != 0)
-        peri_after_start(exchange);
-    peri_form_free(exchange->form);
-    exchange->form = NULL;
+    peri_after_start(site->after);
+    site->after = NULL;
+    peri_form_free(site->exchange.form);
+    site->exchange.form = NULL;
 }

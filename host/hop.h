@@ -51,10 +51,11 @@ void peri_hop_site_free(struct peri_hop_site *site); /* NULL is fine */
 
 const struct peri_config *peri_hop_config(const struct peri_hop_site *site);
 
-/* The task of the worker's trip has ended: its request object is empty from here on. */
+/* The task of the worker's trip has ended: its request object is empty from here on, and what is to
+ * run behind the answer no longer needs the trip. */
 void peri_hop_ended(struct peri_hop_site *site);
 
-/* The trip is on its way home: what is to run behind the answer starts. */
+/* The trip is on its way home, with the bytes of the request: what is to run behind it starts. */
 void peri_hop_after(struct peri_hop_site *site);
 
 /* For exchange.c: whether this one runs an errand; pushes the function and what it is called with

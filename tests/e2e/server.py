@@ -25,9 +25,9 @@ START_LINE = re.compile(r"http://127\.0\.0\.1:(\d+)")
 PATIENT = {"PERIGEE_STALL_TIMEOUT_MS": "60000"}
 
 
-def is_sanitized():
+def is_sanitized(kind=rb"[at]san"):
     """Whether the binary is a sanitizer build, whose memory use says nothing."""
-    return BINARY.exists() and re.search(rb"__[at]san_init", BINARY.read_bytes()) is not None
+    return BINARY.exists() and re.search(rb"__%b_init" % kind, BINARY.read_bytes()) is not None
 
 
 def environment(**extra):

@@ -222,8 +222,14 @@ static size_t distance(const char *flag, const char *name)
     return row[width];
 }
 
+static const char *command_of(const struct peri_config *config)
+{
+    return config->dev ? "dev" : "run";
+}
+
 /* Says that there is no such flag, and which one it resembles. Returns -1. */
-static int unknown_flag(const char *flag, char *error, size_t error_size)
+static int unknown_flag(const struct peri_config *config, const char *flag, char *error,
+                        size_t error_size)
 {
     const char *best = NULL;
     size_t least = SIZE_MAX;
@@ -237,7 +243,8 @@ static int unknown_flag(const char *flag, char *error, size_t error_size)
             best = name;
         }
     }
-    char hint[96] = "perigee run --help lists them";
+    char hint[96];
+    snprintf(hint, sizeof(hint), "perigee %s --help lists them", command_of(config));
     if (best != NULL) {
         snprintf(hint, sizeof(hint), "did you mean --%s?", best);
         for (char *c = hint; *c != '\0'; c++)
@@ -263,7 +270,7 @@ static int parse_limit(struct peri_config *config, const char *flag, const char 
         config->limits_given |= 1U << i;
         return 0;
     }
-    return unknown_flag(flag, error, error_size);
+    return unknown_flag(config, flag, error, error_size);
 }
 
 static int parse_switch(bool *on, const char *flag, const char *text, char *error,
@@ -494,8 +501,8 @@ int peri_config_parse(struct peri_config *config, int argc, char **argv, bool de
     for (int i = 0; i < argc; i++) {
         char *argument = argv[i];
         if (argument[0] == '-' && argument[1] != '-') {
-            snprintf(error, error_size, "unknown option %s (perigee run --help lists them)",
-                     argument);
+            snprintf(error, error_size, "unknown option %s (perigee %s --help lists them)",
+                     argument, command_of(config));
             return -1;
         }
         if (argument[0] != '-') {

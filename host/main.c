@@ -61,7 +61,8 @@ int main(int argc, char **argv)
         return run(argc, argv, false);
     if (strcmp(command, "dev") == 0)
         return run(argc, argv, true);
-    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
+    bool is_version = strcmp(command, "version") == 0 || strcmp(command, "--version") == 0;
+    if (is_version && argc == 2) {
         puts("perigee " PERIGEE_VERSION);
         return 0;
     }

@@ -6,9 +6,12 @@
 #include "server.h"
 #include "slice.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #define PATIENCE_MS 1000 /* for tasks that a script leaves behind */
 
@@ -16,6 +19,7 @@ struct script {
     int argc;
     char **argv;
     bool is_command;
+    bool missing; /* there is no such file, or it cannot be read */
     int function; /* registry reference of a closure over the arguments */
 };
 
@@ -42,7 +46,14 @@ static int call_with_arguments(lua_State *L)
 
 static void push_file(lua_State *L, struct script *script)
 {
-    if (!peri_vm_find_app(L, script->argv[0]))
+    const char *path = script->argv[0];
+    struct stat info;
+    script->missing = true;
+    if (stat(path, &info) != 0)
+        luaL_error(L, "no script at '%s': %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        luaL_error(L, "'%s' is a folder, and no script", path);
+    if (!peri_vm_find_app(L, path))
         lua_error(L);
     const char *file = lua_tostring(L, -1);
     lua_createtable(L, script->argc, 1);
@@ -51,7 +62,9 @@ static void push_file(lua_State *L, struct script *script)
         lua_rawseti(L, -2, i);
     }
     lua_setglobal(L, "arg");
-    if (luaL_loadfilex(L, file, "t") != LUA_OK)
+    int status = luaL_loadfilex(L, file, "t");
+    script->missing = status == LUA_ERRFILE;
+    if (status != LUA_OK)
         lua_error(L);
 }
 
@@ -147,7 +160,7 @@ static int run(struct script *script)
     lua_Integer code = call(script, &vm, &error);
     if (error.len > 0) {
         peri_log_error("%.*s", (int) error.len, error.data);
-        code = 1;
+        code = script->missing ? 2 : 1;
     }
     peri_buf_deinit(&error);
     end_all(&loop, &vm);

@@ -1,5 +1,5 @@
 --- The command line: one table of commands, from which help, manual page and completion are made, too.
---- The host runs `run`, `dev` and `version` itself and hands everything else to main(); what that returns is the
+--- The host runs `run` and `dev` itself and hands everything else to main(); what that returns is the
 --- exit code: 0, 1 for a fault that was looked for and found, 2 for what was not asked properly.
 
 local arguments = require("perigee.cli.arguments")
@@ -37,7 +37,15 @@ local OF_HOST = {
     operands = 1,
     host_flags = true,
   },
-  version = { name = "version", usage = "", summary = "prints the version" },
+  version = {
+    name = "version",
+    usage = "",
+    summary = "prints the version",
+    run = function()
+      io.write("perigee ", host.app.version, "\n")
+      return 0
+    end,
+  },
 }
 
 OF_HOST.help = {
@@ -113,7 +121,9 @@ function M.main(name, ...)
   end
   local words = { ... }
   if name == "--help" or name == "-h" then
-    name, words = "help", {}
+    name = "help"
+  elseif name == "--version" then
+    name = "version"
   end
   local command = M.command(name)
   if not command then

@@ -33,8 +33,7 @@ def test_the_overview_names_every_command():
 def test_a_command_tells_what_it_does(command):
     told = run("help", command)
     assert told.returncode == 0 and command in told.stdout
-    if command != "version":
-        assert run(command, "--help").stdout == told.stdout
+    assert run(command, "--help").stdout == told.stdout
 
 
 @pytest.mark.parametrize(
@@ -64,6 +63,112 @@ def test_a_mistake_is_one_line_that_helps(args, words, tmp_path):
     assert len(result.stderr.splitlines()) == 1, result.stderr
     for word in words:
         assert word in result.stderr
+
+
+# Every command is held to what docs/cli.md says of mistakes: one line on standard error, exit code 2.
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_option_is_refused_by_every_command(command, tmp_path):
+    for option in ("--no-such-option", "-x", "--no-such-option=1"):
+        refused(run(command, option, cwd=tmp_path), "unknown option", f"perigee {command} --help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_too_many_operands_are_refused_by_every_command(command, tmp_path):
+    refused(run(command, "a", "b", "c", cwd=tmp_path), r"too much|one app at a time: 'a' and 'b'")
+
+
+def refused(result, *patterns):
+    assert result.returncode == 2, result
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    for pattern in patterns:
+        assert re.search(pattern, result.stderr), result.stderr
+
+
+WANTS_AN_APP = ["run", "dev", "test", "check", "routes", "openapi", "repl", "types"]
+WANTS_A_SERVER = [["ps"], ["top"], ["stack", "1"], ["cancel", "1"]]
+
+
+@pytest.mark.parametrize("command", WANTS_AN_APP)
+def test_an_app_that_is_not_there_is_refused(command, tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(run(command, "nowhere", cwd=tmp_path), "nowhere.*[Nn]o such file or directory")
+    refused(run(command, "nowhere/app.lua", cwd=tmp_path), "nowhere/app.lua")
+    if command != "dev":  # which waits for it
+        refused(run(command, "empty", cwd=tmp_path), "'empty'")
+
+
+@pytest.mark.parametrize("command", ["run", "check", "routes", "openapi", "repl", "types"])
+def test_an_app_that_cannot_be_read_is_told(command, tmp_path):
+    (tmp_path / "app.lua").mkdir()
+    result = run(command, ".", cwd=tmp_path)
+    assert result.returncode == 1, result
+    assert re.search("app.lua.*(?:[Ii]s a directory|cannot read)", result.stderr), result
+
+
+@pytest.mark.parametrize("command", WANTS_A_SERVER)
+@pytest.mark.parametrize(
+    "flags, why",
+    [
+        (["--server", "999999999"], "no server of yours has the process id 999999999"),
+        (["--server", "nowhere.sock"], "nowhere.sock: no such file"),
+        (["--control", "nowhere.sock"], "nowhere.sock: no such file"),
+        (["--control", "a.sock", "--server", "1"], "one server at a time: '1' and 'a.sock'"),
+    ],
+)
+def test_a_server_that_is_not_there_is_refused(command, flags, why, tmp_path):
+    runtime = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    refused(run(*command, *flags, cwd=tmp_path, env=runtime), why)
+    refused(run(*command, cwd=tmp_path, env=runtime), "no server of yours runs")
+
+
+@pytest.mark.parametrize(
+    "args, why",
+    [
+        (["new"], "usage: perigee new NAME"),
+        (["run"], "which app"),
+        (["stack"], "usage: perigee stack ID"),
+        (["cancel"], "usage: perigee cancel ID"),
+        (["test", "folder.lua"], "no tests in 'folder.lua'"),
+        (["check"], "usage: perigee check APPDIR$"),
+        (["routes"], "usage: perigee routes APPDIR$"),
+        (["openapi"], "usage: perigee openapi APPDIR"),
+        (["repl"], "usage: perigee repl APPDIR$"),
+        (["types"], "usage: perigee types APPDIR"),
+        (["types", "--api", "app"], "'app' is too much"),
+        (["completion"], "usage: perigee completion bash|zsh"),
+        (["man", "run"], r"'run' is too much \(usage: perigee man\)"),
+        (["version", "--foo"], r"unknown option --foo \(perigee version --help"),
+        (["version", "2"], r"'2' is too much \(usage: perigee version\)"),
+        (["--version", "--foo"], "unknown option --foo"),
+        (["--help", "--foo"], "unknown option --foo"),
+        (["help", "version", "run"], "'run' is too much"),
+        (["ps", "1", "--server", "2"], "one server at a time"),
+        (["new", "here"], "there is something in 'here'"),
+        (["openapi", "here", "--diff", "nowhere.json"], "nowhere.json: .o such file"),
+        (["test", "here", "--output", "nowhere/report"], "nowhere/report"),
+        (["run", "here", "--port"], "--port wants a value"),
+        (["top", "--interval-ms", "soon"], "--interval-ms takes a whole number"),
+        (["nowhere.lua"], "no script at 'nowhere.lua': No such file"),
+        (["folder.lua"], "'folder.lua' is a folder"),
+        ([""], "unknown command ''"),
+        (["--"], "unknown command '--'"),
+    ],
+)
+def test_what_is_missing_or_too_much_is_told(args, why, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "folder.lua").mkdir()
+    (tmp_path / "here" / "app.lua").write_text("return require('perigee').app()")
+    (tmp_path / "here" / "app_test.lua").write_text("test('nothing', function() end)")
+    refused(run(*args, cwd=tmp_path, env={"XDG_RUNTIME_DIR": str(tmp_path)}), why)
+
+
+def test_a_script_that_fails_is_something_else_than_one_that_is_missing(tmp_path):
+    for text in ("error('burnt')", "local x = = 1"):
+        (tmp_path / "a.lua").write_text(text)
+        assert run("a.lua", cwd=tmp_path).returncode == 1
 
 
 # New

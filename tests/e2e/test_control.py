@@ -1,19 +1,24 @@
 """Seeing inside: perigee ps, stack, cancel and top, and the socket they ask."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
 import stat
+import struct
 import tempfile
+import termios
 
 import pytest
 
-from server import APPS, Server, run
+from server import APPS, BINARY, Server, environment, run
 from wire import PATIENCE, eventually
 
 APP = APPS / "seen" / "app.lua"
@@ -345,6 +350,55 @@ def test_a_task_of_a_group_can_be_cancelled_alone(requests, runtime):
 
 
 # The commands
+
+
+class Terminal:
+    """A program in a terminal of this size, and what it shows there."""
+
+    def __init__(self, *args, rows, columns, **environ):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.execve(args[0], list(map(str, args)), environment(**environ))
+        self.output = ""
+
+    def pictures(self, count):
+        """The lines of the first pictures, each of which begins at the upper left corner."""
+        while self.output.count("\x1b[J") < count:
+            assert select.select([self.fd], [], [], PATIENCE)[0], self.output
+            self.output += os.read(self.fd, 65536).decode()
+        texts = self.output.split("\x1b[H")[1 : count + 1]
+        return [re.split(r"\r*\n", re.sub(r"\x1b\[[JK]", "", text)) for text in texts]
+
+    def interrupt(self):
+        """Ctrl-C. Returns the signal that ended the program."""
+        os.write(self.fd, b"\x03")
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.WTERMSIG(status)
+
+
+def test_top_fills_a_terminal_again_and_again(requests, runtime):
+    server, begin = requests
+    for _ in range(20):
+        begin("/sleep")
+    eventually(
+        lambda: sum(line["kind"] == "request" for line in ask(runtime, server, "ps")) == 20,
+        "20 requests",
+    )
+    terminal = Terminal(
+        BINARY, "top", "--interval-ms", 100, rows=12, columns=50,
+        XDG_RUNTIME_DIR=str(runtime), TERM="xterm",
+    )
+    first, second, third = terminal.pictures(3)
+    for lines in (first, second, third):
+        assert len(lines) == 11  # the last row is left free
+        assert max(map(len, lines)) <= 50
+        assert f"pid {server.pid}" in lines[0]
+        assert re.match(r" +ID +AGE +WHAT", lines[4])
+        assert all("GET /sleep" in line for line in lines[5:])
+    assert first[1].startswith("requests -") and re.match(r"requests \d+\.\d/s", second[1])
+    assert terminal.interrupt() == signal.SIGINT
 
 
 def test_top_shows_the_process_its_threads_and_what_runs(requests, runtime):

@@ -69,6 +69,14 @@ local function store(flags, flag, value)
   end
 end
 
+--- How a command is called: "perigee routes APPDIR".
+---@param command perigee.cli.Command
+---@return string
+function M.usage(command)
+  return command.usage == "" and "perigee " .. command.name
+    or ("perigee %s %s"):format(command.name, command.usage)
+end
+
 --- Splits arguments into operands and flags: `--name value`, `--name=value`, `--` ends the flags.
 ---@param command perigee.cli.Command
 ---@param arguments string[]
@@ -122,15 +130,10 @@ function M.parse(command, arguments)
   end
   local most = command.operands or 0
   if #operands > most then
-    return nil,
-      ("'%s' is too much (usage: perigee %s %s)"):format(
-        operands[most + 1],
-        command.name,
-        command.usage
-      )
+    return nil, ("'%s' is too much (usage: %s)"):format(operands[most + 1], M.usage(command))
   end
   if #operands < (command.needs or 0) then
-    return nil, ("usage: perigee %s %s"):format(command.name, command.usage)
+    return nil, "usage: " .. M.usage(command)
   end
   return operands, flags
 end

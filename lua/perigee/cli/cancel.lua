@@ -1,7 +1,6 @@
 --- `perigee cancel`: ends one request.
 
 local servers = require("perigee.cli.servers")
-local terminal = require("perigee.cli.terminal")
 
 ---@type perigee.cli.Command
 return {
@@ -13,23 +12,15 @@ return {
     .. " the log.",
   operands = 1,
   needs = 1,
-  flags = { servers.SERVER, servers.JSON },
+  flags = { servers.SERVER, servers.CONTROL, servers.JSON },
   run = function(operands, flags)
-    local lines, code = servers.ask_one(flags.server, "cancel " .. operands[1])
-    if not lines then
+    local cancelled, code = servers.ask_about(flags, "cancel", operands[1], function(lines)
+      return servers.first(lines, "cancelled")
+    end)
+    if not cancelled then
       return code
     end
-    if flags.json then
-      servers.write_json(lines)
-    end
-    local cancelled = servers.first(lines, "cancelled")
-    if not cancelled then
-      terminal.fail("nothing that runs has the id %s", operands[1])
-      return 1
-    end
-    if not flags.json then
-      io.write(("cancelled %d\n"):format(cancelled.id))
-    end
+    io.write(("cancelled %d\n"):format(cancelled.id))
     return 0
   end,
 }

@@ -1,6 +1,7 @@
 --- What commands say of themselves: for `--help`, from the same tables as the manual page and the
 --- completion of shells.
 
+local arguments = require("perigee.cli.arguments")
 local host = require("perigee.host")
 local terminal = require("perigee.cli.terminal")
 
@@ -81,7 +82,7 @@ function M.command(command)
     return (host.app.run_help():gsub("^usage: perigee run", "usage: perigee " .. command.name))
   end
   local paint = terminal.painter(1)
-  local lines = { ("usage: perigee %s %s"):format(command.name, command.usage), "" }
+  local lines = { "usage: " .. arguments.usage(command), "" }
   local text = command.summary:sub(1, 1):upper() .. command.summary:sub(2) .. "."
   for _, line in ipairs(M.wrap(text .. " " .. (command.description or ""), 96)) do
     lines[#lines + 1] = line

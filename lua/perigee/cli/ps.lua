@@ -15,9 +15,9 @@ return {
     .. " number, its age, what it is, where in the app it is and what it waits for. A server of this user is"
     .. " found by itself when it is the only one.",
   operands = 1,
-  flags = { servers.JSON },
+  flags = { servers.SERVER, servers.CONTROL, servers.JSON },
   run = function(operands, flags)
-    local lines, code = servers.ask_one(operands[1], "ps")
+    local lines, code = servers.ask_one(flags, operands[1], "ps")
     if not lines then
       return code
     end

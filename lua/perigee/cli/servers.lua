@@ -3,6 +3,7 @@
 local fs = require("perigee.fs")
 local json = require("perigee.json")
 local net = require("perigee.net")
+local seen = require("perigee.cli.seen")
 local terminal = require("perigee.cli.terminal")
 
 local M = {}
@@ -15,6 +16,12 @@ M.SERVER = {
   name = "server",
   argument = "PID|SOCKET",
   help = "which one, where several run: its process id, its supervisor's, or its control socket",
+}
+
+M.CONTROL = {
+  name = "control",
+  argument = "SOCKET",
+  help = "its control socket, as `perigee run --control` was told",
 }
 
 M.JSON = { name = "json", help = "what the server says, as lines of JSON" }
@@ -121,6 +128,22 @@ function M.describe(process)
   )
 end
 
+--- What was said of which server is meant: by --server, by --control or as an operand, but once.
+---@param flags table<string, any>
+---@param operand? string
+---@return string? which nil when nothing was
+---@return integer? code to exit with when too much was
+function M.which(flags, operand)
+  local said = {}
+  for _, one in ipairs({ flags.server or false, flags.control or false, operand or false }) do
+    said[#said + 1] = one or nil
+  end
+  if #said > 1 then
+    return nil, terminal.fail("one server at a time: '%s' and '%s'", said[1], said[2])
+  end
+  return said[1]
+end
+
 --- Finds the server that is meant: by its process id, its supervisor's or its socket; the only one that runs
 --- when none is named.
 ---@async
@@ -158,11 +181,16 @@ end
 
 --- Asks the server that is meant; when that fails, says why.
 ---@async
----@param which? string
+---@param flags table<string, any>
+---@param operand? string
 ---@param question string
 ---@return table[]? lines
 ---@return integer? code to exit with
-function M.ask_one(which, question)
+function M.ask_one(flags, operand, question)
+  local which, wrong = M.which(flags, operand)
+  if wrong then
+    return nil, wrong
+  end
   local path, code = M.choose(which)
   if not path then
     return nil, code
@@ -172,6 +200,36 @@ function M.ask_one(which, question)
     return nil, terminal.fail("%s", message)
   end
   return lines
+end
+
+--- Asks about one request or task: for commands that have nothing to do when there is none, or when
+--- somebody wants JSON.
+---@async
+---@param flags table<string, any>
+---@param word string what is asked: "stack"
+---@param id string
+---@param find fun(lines: table[]): any what the answer is about; nil when it is about nothing
+---@return any found nil when the command has done what it can
+---@return table[]|integer lines or the code to exit with
+function M.ask_about(flags, word, id, find)
+  local lines, code = M.ask_one(flags, nil, word .. " " .. id)
+  if not lines then
+    return nil, code
+  end
+  if flags.json then
+    M.write_json(lines)
+  end
+  for _, complaint in ipairs(flags.json and {} or seen.complaints(lines)) do
+    io.write(terminal.painter(1)("red", complaint), "\n")
+  end
+  local found = find(lines)
+  if not found then
+    terminal.fail("nothing that runs has the id %s", id)
+    return nil, 1
+  elseif flags.json then
+    return nil, 0
+  end
+  return found, lines
 end
 
 --- Writes what a server said, for programs.

@@ -22,25 +22,16 @@ return {
     .. " thread it waits for. ID is the number that `perigee ps` shows, or the request's id in the log.",
   operands = 1,
   needs = 1,
-  flags = { servers.SERVER, servers.JSON },
+  flags = { servers.SERVER, servers.CONTROL, servers.JSON },
   run = function(operands, flags)
-    local lines, code = servers.ask_one(flags.server, "stack " .. operands[1])
-    if not lines then
-      return code
+    local rows, lines = servers.ask_about(flags, "stack", operands[1], function(lines)
+      local rows = seen.rows(lines)
+      return #rows > 0 and rows or nil
+    end)
+    if not rows then
+      return lines
     end
-    if flags.json then
-      servers.write_json(lines)
-      return 0
-    end
-    local rows = seen.rows(lines)
     local paint = terminal.painter(1)
-    for _, complaint in ipairs(seen.complaints(lines)) do
-      io.write(paint("red", complaint), "\n")
-    end
-    if #rows == 0 then
-      terminal.fail("nothing that runs has the id %s", operands[1])
-      return 1
-    end
     for _, row in ipairs(rows) do
       local head = ("%s  %s  %s"):format(row.id, row.what:gsub("^ +", ""), row.doing)
       write_stack(paint, head, row.line.stack)

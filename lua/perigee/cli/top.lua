@@ -107,10 +107,16 @@ return {
   flags = {
     { name = "interval-ms", argument = "N", number = true, help = "time between two looks (1000)" },
     { name = "once", help = "prints one picture and ends" },
+    servers.SERVER,
+    servers.CONTROL,
     servers.JSON,
   },
   run = function(operands, flags)
-    local path, code = servers.choose(operands[1])
+    local which, wrong = servers.which(flags, operands[1])
+    if wrong then
+      return wrong
+    end
+    local path, code = servers.choose(which)
     if not path then
       return code
     end

@@ -113,7 +113,9 @@ return {
   operands = 1,
   flags = { { name = "api", help = 'the definitions of require("perigee")' }, arguments.SET },
   run = function(operands, flags)
-    if flags.api then
+    if flags.api and operands[1] then
+      return terminal.fail("--api takes no app: '%s' is too much", operands[1])
+    elseif flags.api then
       io.write(definitions.api())
       return 0
     elseif not operands[1] then

@@ -249,20 +249,25 @@ void peri_answer_fail(struct peri_exchange *exchange)
                                            .body_len = sizeof(text) - 1});
 }
 
+/* An answer that the app described cannot be sent, for the reason on top: 500. */
+static void fail_to_send(lua_State *L, struct peri_exchange *exchange)
+{
+    peri_exchange_log(exchange, "the result cannot be sent: %s", lua_tostring(L, -1));
+    peri_answer_fail(exchange);
+}
+
 /* Sends an answer that the app described; what is wrong with it is logged and makes a 500. */
 static void send_or_fail(lua_State *L, struct peri_exchange *exchange,
                          const struct peri_answer *answer)
 {
-    if (peri_answer_send(L, exchange, answer) == 0)
-        return;
-    peri_exchange_log(exchange, "the response cannot be sent: %s", lua_tostring(L, -1));
-    peri_answer_fail(exchange);
+    if (peri_answer_send(L, exchange, answer) != 0)
+        fail_to_send(L, exchange);
 }
 
 /* Answers with the value at `index` as JSON, guided by the compiled type at `program`; 0: by none.
- */
-static void answer_json(lua_State *L, struct peri_exchange *exchange, int index, int program,
-                        struct peri_answer answer)
+ * Returns 0, or -1 with a message pushed and nothing sent. */
+static int answer_json(lua_State *L, struct peri_exchange *exchange, int index, int program,
+                       struct peri_answer answer)
 {
     struct peri_buf *body = &exchange->scratch->body;
     body->len = 0;
@@ -272,15 +277,13 @@ static void answer_json(lua_State *L, struct peri_exchange *exchange, int index,
     }
     int rc = program != 0 ? peri_schema_encode(L, index, program, body)
                           : peri_json_encode(L, index, body);
-    if (rc != 0) {
-        peri_exchange_log(exchange, "the result cannot be sent: %s", lua_tostring(L, -1));
-        peri_answer_fail(exchange);
-        return;
-    }
+    if (rc != 0)
+        return -1;
     answer.body = body->data;
     answer.body_len = body->len;
-    send_or_fail(L, exchange, &answer);
+    rc = peri_answer_send(L, exchange, &answer);
     peri_buf_reset(body, SCRATCH_KEPT);
+    return rc;
 }
 
 /* The 422 as problem details: the list of errors as an extension member. */
@@ -409,6 +412,42 @@ static int begin_file(lua_State *L, struct peri_exchange *exchange)
     return on_file_begun(L, rc, (lua_KContext) exchange);
 }
 
+static int on_replaced(lua_State *L, int status, lua_KContext context)
+{
+    struct peri_exchange *exchange = (struct peri_exchange *) context;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        peri_answer_error(L, exchange);
+        return 0;
+    }
+    return is_gone(exchange) ? 0 : answer_response(L, exchange);
+}
+
+/* The response at `index` cannot be sent, for the reason on top. Where the app has a say in errors
+ * (compose.lua), what it makes of this one is sent in its place. */
+static int replace_response(lua_State *L, struct peri_exchange *exchange, int index)
+{
+    int reason = lua_gettop(L);
+    if (lua_getfield(L, index, "failing") == LUA_TNIL) {
+        lua_settop(L, reason);
+        fail_to_send(L, exchange);
+        return 0;
+    }
+    peri_response_push(L, "unsendable");
+    lua_pushvalue(L, index);
+    lua_pushvalue(L, PERI_REQUEST_INDEX);
+    lua_pushvalue(L, reason);
+    int rc = lua_pcallk(L, 3, 1, PERI_TRACEBACK_INDEX, (lua_KContext) exchange, on_replaced);
+    return on_replaced(L, rc, (lua_KContext) exchange);
+}
+
+static int send_response(lua_State *L, struct peri_exchange *exchange, int index,
+                         const struct peri_answer *answer)
+{
+    if (peri_answer_send(L, exchange, answer) == 0)
+        return 0;
+    return replace_response(L, exchange, index);
+}
+
 /* The result at the top of the stack is an explicit response. May park to stream. */
 static int answer_response(lua_State *L, struct peri_exchange *exchange)
 {
@@ -422,32 +461,25 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
     answer.headers = headers_of(L, response);
     prefer_header_type(L, answer.headers, &answer.type, &answer.type_len);
     if (answer.status == 0 || !peri_header_value_is_sound(answer.type, answer.type_len)) {
-        peri_exchange_log(exchange, "the response cannot be sent: %s",
-                          answer.status == 0
+        lua_pushstring(L, answer.status == 0
                               ? "its status is no whole number from 200 to 999"
                               : "its content_type has a character that HTTP does not allow");
-        peri_answer_fail(exchange);
-        return 0;
+        return replace_response(L, exchange, response);
     }
 
     if (lua_getfield(L, response, "body") != LUA_TNIL && lua_type(L, -1) != LUA_TSTRING) {
-        peri_exchange_log(exchange, "the response cannot be sent: its body is a %s, not a string",
-                          luaL_typename(L, -1));
-        peri_answer_fail(exchange);
-        return 0;
+        lua_pushfstring(L, "its body is a %s, not a string", luaL_typename(L, -1));
+        return replace_response(L, exchange, response);
     }
     if (lua_type(L, -1) == LUA_TSTRING) {
         answer.body = lua_tolstring(L, -1, &answer.body_len);
-        send_or_fail(L, exchange, &answer);
-        return 0;
+        return send_response(L, exchange, response, &answer);
     }
     lua_getfield(L, response, "stream");
     if (lua_isfunction(L, -1) && exchange->site != NULL) {
-        peri_exchange_log(exchange,
-                          "the response cannot be sent: a threaded handler cannot stream; "
-                          "stream from a plain one that calls a threaded function");
-        peri_answer_fail(exchange);
-        return 0;
+        lua_pushliteral(L, "a threaded handler cannot stream; stream from a plain one that calls a "
+                           "threaded function");
+        return replace_response(L, exchange, response);
     }
     if (lua_isfunction(L, -1)) {
         if (exchange->request.method == HTTP_HEAD || peri_status_has_no_body(answer.status)) {
@@ -461,15 +493,14 @@ static int answer_response(lua_State *L, struct peri_exchange *exchange)
         return on_stream_end(L, rc, (lua_KContext) exchange);
     }
     lua_getfield(L, response, "json");
-    if (lua_isnil(L, -1)) {
-        send_or_fail(L, exchange, &answer);
-        return 0;
-    }
+    if (lua_isnil(L, -1))
+        return send_response(L, exchange, response, &answer);
     lua_getfield(L, response, "schema");
     bool typed = peri_schema_program(L, -1) != NULL;
     int value = lua_gettop(L) - 1;
-    answer_json(L, exchange, value, typed ? value + 1 : 0, answer);
-    return 0;
+    if (answer_json(L, exchange, value, typed ? value + 1 : 0, answer) == 0)
+        return 0;
+    return replace_response(L, exchange, response);
 }
 
 /* Keeps the functions that are to run behind the answer: field `key` of the table at `index`. */
@@ -502,7 +533,8 @@ int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
     bool typed = operation != NULL && operation->response_ref != LUA_NOREF;
     if (typed)
         lua_rawgeti(L, LUA_REGISTRYINDEX, operation->response_ref);
-    answer_json(L, exchange, value, typed ? value + 1 : 0, answer);
+    if (answer_json(L, exchange, value, typed ? value + 1 : 0, answer) != 0)
+        fail_to_send(L, exchange);
     return 0;
 }
 
@@ -525,7 +557,8 @@ static void answer_http_error(lua_State *L, struct peri_exchange *exchange)
         lua_pushstring(L, peri_status_text(answer.status));
     }
     lua_setfield(L, -2, "detail");
-    answer_json(L, exchange, lua_gettop(L), 0, answer);
+    if (answer_json(L, exchange, lua_gettop(L), 0, answer) != 0)
+        fail_to_send(L, exchange);
 }
 
 /* The framework's validation error brings its answer along. */

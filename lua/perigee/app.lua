@@ -460,7 +460,11 @@ local function build_operation(self, operation, singletons, types)
     handler = dependency.resolving(plan, handler, singletons, legs)
   end
   if wrapped or plan.lingers then
-    local failing = { handlers = operation.error_handlers, answer = self.answer }
+    local failing = {
+      handlers = operation.error_handlers,
+      answer = self.answer,
+      place = { source = (operation.file or ""):sub(2), line = operation.line, locals = {} },
+    }
     handler = compose.answering(handler, failing, operation.status, response)
     handler = compose.compose(operation.middlewares, handler, failing)
   end
@@ -491,7 +495,7 @@ local function build_operation(self, operation, singletons, types)
   }
 end
 
--- Leads the answers that the host gives by itself (404, 405, 413, ...) through the app's middleware and
+-- Leads the answers that the host gives by itself (404, 405, 307, ...) through the app's middleware and
 -- error handlers.
 local function make_fallback(self)
   if

@@ -88,8 +88,56 @@ end
 --- What becomes of errors.
 ---@class perigee.Failing
 ---@field handlers table[] tables of error handlers by class, status or "validation", innermost first
+---@field place? table where the handler was declared, for the page of developers: { source, line, locals }
 ---@field answer fun(err: any, req?: perigee.Request, failure?: perigee.Failure): perigee.Response for HTTP
 --- errors and refused input that nobody handles, and for nil: any other error
+
+-- Answers an error: by the innermost fitting handler from the `from`th on, else in the usual way.
+local function handle(failing, req, err, from)
+  if errors.is_cancelled(err) then
+    error(err, 0)
+  end
+  if type(err) == "string" then -- for want of memory: no message handler was called
+    err = setmetatable({ cause = err, traceback = err }, Failure)
+  end
+  local chain = failing.handlers
+  for i = from, #chain do
+    local found = find_handler(chain[i], err)
+    if found then
+      local ok, result = xpcall(found, keep_traceback, req, M.unwrapped(err))
+      if ok then
+        local error_status = errors.is_answer(err) and err.status or 500
+        return response.replace(response.of(result, error_status), host.response.take(req))
+      end
+      return handle(failing, req, result, i + 1) -- a handler that fails is handled further out
+    end
+  end
+  return response.replace(plain_answer(req, err, failing.answer), host.response.take(req))
+end
+
+-- Headers that speak of a body.
+local OF_BODY =
+  { ["content-type"] = true, etag = true, ["last-modified"] = true, ["set-cookie"] = true }
+
+-- An answer that was made and cannot be sent (its value breaks the declared type, a header is not sound): an
+-- error of the handler, like any other. What middleware said on its way out stays, where it can be sent.
+function host.response.unsendable(answer, req, message)
+  local failing = answer.failing
+  local text = "the result cannot be sent: " .. message
+  local frames = M.shows_frames and { failing.place } or nil
+  local failure = setmetatable({ cause = text, traceback = text, frames = frames }, Failure)
+  local instead = handle(failing, req, failure, 1)
+  instead.failing = nil
+  for _, pair in ipairs(answer.headers or {}) do
+    local name, value = pair[1], pair[2]
+    local is_text = type(name) == "string" and type(value) == "string"
+    local is_sound = is_text and name:find("^[%w_-]+$") and not value:find("%c")
+    if is_sound and not OF_BODY[name:lower()] and not instead:get(name) then
+      instead:add(name, value)
+    end
+  end
+  return instead
+end
 
 --- Makes a handler whose outcome is a response in every case: results are wrapped, errors are handled
 --- by the innermost fitting error handler, and what nobody handles becomes the usual answer. Only
@@ -100,34 +148,14 @@ end
 ---@param schema? userdata of a plain result
 ---@return fun(req: perigee.Request, invalid: string?, failed: table?): perigee.Response
 function M.answering(handler, failing, status, schema)
-  local chain = failing.handlers
-  local function handle(req, err, from)
-    if errors.is_cancelled(err) then
-      error(err, 0)
-    end
-    if type(err) == "string" then -- for want of memory: no message handler was called
-      err = setmetatable({ cause = err, traceback = err }, Failure)
-    end
-    for i = from, #chain do
-      local found = find_handler(chain[i], err)
-      if found then
-        local ok, result = xpcall(found, keep_traceback, req, M.unwrapped(err))
-        if ok then
-          local error_status = errors.is_answer(err) and err.status or 500
-          return response.replace(response.of(result, error_status), host.response.take(req))
-        end
-        return handle(req, result, i + 1) -- a handler that fails is handled further out
-      end
-    end
-    return response.replace(plain_answer(req, err, failing.answer), host.response.take(req))
-  end
-
   return function(req, invalid, failed)
     local ok, result = xpcall(handler, keep_traceback, req, invalid, failed)
     if ok then
-      return response.merge(result, host.response.take(req), status, schema)
+      local answer = response.merge(result, host.response.take(req), status, schema)
+      answer.failing = answer.failing or failing
+      return answer
     end
-    return handle(req, result, 1)
+    return handle(failing, req, result, 1)
   end
 end
 

@@ -18,6 +18,7 @@ local json = require("perigee.json")
 ---@field length? integer bytes that `stream` will write: it is cut when they are others
 ---@field file? table what perigee.file says of the file that is to be sent
 ---@field tasks? function[] what the host runs once the answer is sent
+---@field failing? perigee.Failing who answers in its place when it cannot be sent
 ---@field is_plain? boolean it stands for a plain result, so `req.response.status` is its status
 local Response = {}
 host.response.metatable.__index = Response

@@ -16,6 +16,17 @@ end)
 app:get("/object", function()
   error({ code = 1 })
 end)
+local t = perigee.types
+app:get("/breaks-its-type", { response = t.model("A", { n = t.integer }) }, function()
+  return { n = "x" }
+end)
+app:get("/no-json", function()
+  return { f = print }
+end)
+app:get("/bad-header", function(req)
+  req.response:set("X-Bad", "two\\nlines"):set("X-Good", "yes")
+  return 1
+end)
 app:get("/refused", function()
   error(perigee.http_error(404))
 end)
@@ -56,7 +67,28 @@ def test_others_get_the_traceback_as_text(client):
     assert client.get("/refused").json() == {"detail": "Not Found"}
 
 
+@pytest.mark.parametrize(
+    "path, message, line",
+    [
+        ("/breaks-its-type", "response.n: Input should be a valid integer", 16),
+        ("/no-json", "f: a function cannot be written as JSON", 19),
+        ("/bad-header", "header 'X-Bad'", 22),
+    ],
+)
+def test_what_cannot_be_sent_is_shown_with_its_operation(client, path, message, line):
+    answer = client.get(path, headers=HTML)
+    assert answer.status_code == 500
+    assert "the result cannot be sent: " in answer.text
+    assert message in answer.text and f"app.lua:{line}" in answer.text
+    text = client.get(path)
+    assert text.status_code == 500 and "the result cannot be sent: " in text.text
+    assert text.headers.get("x-good") == ("yes" if path == "/bad-header" else None)
+
+
 def test_without_it_nothing_shows(serve, write_app):
     with serve(write_app(APP % "")).client() as client:
         answer = client.get("/fails", headers=HTML)
         assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+        for path in ("/breaks-its-type", "/no-json", "/bad-header"):
+            answer = client.get(path, headers=HTML)
+            assert (answer.status_code, answer.text) == (500, "Internal Server Error")

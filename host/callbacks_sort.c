@@ -2,6 +2,8 @@
  * the median of three; the smaller part is sorted first, so that few of the larger ones wait. */
 #include "callbacks.h"
 
+#include "slice.h"
+
 #include <lauxlib.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -11,6 +13,8 @@
 #define RANDOM_FROM 100 /* elements from which an unlucky choice of pivots is worth preventing */
 #define IMBALANCE 128   /* how much longer one part is when the choice was unlucky */
 #define PIVOT_ITSELF 0  /* as an index: the value that was chosen */
+#define SHORT 1000      /* elements that Lua's own sorts by `<` in no time */
+#define LOOK_EVERY 512  /* comparisons by `<` */
 
 /* The stack of the call. */
 enum { TABLE = 1, COMPARATOR, STATE, PIVOT };
@@ -35,7 +39,9 @@ struct sort {
     lua_Integer middle;
     lua_Integer left;
     lua_Integer right;
-    unsigned random; /* 0: the pivot is in the middle */
+    unsigned random;   /* 0: the pivot is in the middle */
+    unsigned compared; /* by `<` */
+    bool by_value;     /* there is no comparator */
     unsigned waiting_count;
     struct part waiting[MAX_WAITING];
 };
@@ -48,12 +54,13 @@ static void push(lua_State *L, lua_Integer index)
         lua_geti(L, TABLE, index);
 }
 
-/* Pushes the call of the comparator. */
+/* Pushes the call of the comparator, or what is to be compared. */
 static bool ask(lua_State *L, struct sort *sort, enum question question, lua_Integer a,
                 lua_Integer b)
 {
     sort->question = question;
-    lua_pushvalue(L, COMPARATOR);
+    if (!sort->by_value)
+        lua_pushvalue(L, COMPARATOR);
     push(L, a);
     push(L, b);
     return true;
@@ -189,9 +196,26 @@ static int go_on(lua_State *L, int status, lua_KContext context)
     }
 }
 
+static int compare_on(lua_State *L, int status, lua_KContext context)
+{
+    struct sort *sort = (struct sort *) context;
+    (void) status;
+    for (;;) {
+        if (++sort->compared % LOOK_EVERY == 0 && peri_slice_is_over(L) && peri_slice_must_yield(L))
+            return peri_slice_yield(L, context, compare_on);
+        bool yes = lua_compare(L, PIVOT + 1, PIVOT + 2, LUA_OPLT);
+        lua_settop(L, PIVOT);
+        if (!advance(L, sort, yes))
+            return 0;
+    }
+}
+
 static int table_sort(lua_State *L)
 {
-    if (!lua_istable(L, TABLE) || !lua_isfunction(L, COMPARATOR))
+    bool by_value = lua_isnoneornil(L, COMPARATOR);
+    if (!lua_istable(L, TABLE) || (!by_value && !lua_isfunction(L, COMPARATOR)))
+        return lua_tocfunction(L, lua_upvalueindex(1))(L);
+    if (by_value && lua_rawlen(L, TABLE) < SHORT)
         return lua_tocfunction(L, lua_upvalueindex(1))(L);
     lua_Integer length = luaL_len(L, TABLE);
     if (length < 2)
@@ -199,9 +223,11 @@ static int table_sort(lua_State *L)
     luaL_argcheck(L, length < INT_MAX, TABLE, "array too big");
     lua_settop(L, COMPARATOR);
     struct sort *sort = lua_newuserdatauv(L, sizeof(*sort), 0);
-    *sort = (struct sort){.part = {1, length}};
+    *sort = (struct sort){.part = {1, length}, .by_value = by_value};
     lua_pushnil(L); /* the pivot */
     begin_part(L, sort);
+    if (by_value)
+        return compare_on(L, LUA_OK, (lua_KContext) sort);
     lua_callk(L, 2, 1, (lua_KContext) sort, go_on);
     return go_on(L, LUA_OK, (lua_KContext) sort);
 }

@@ -186,41 +186,65 @@ static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
     luaL_error(L, "it ran for more than 10 ms");
 }
 
+/* The slice of the running coroutine is over, at `frame` or in a C function called there. Returns
+ * whether it is to yield; raises where it must end. */
+static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
+{
+    peri_slice_disarm();
+    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
+    struct peri_task *task = tasks->current;
+    if (task == NULL || peri_watchdog.runner != L)
+        return false;
+    if (tasks->finalizing != PERI_FINALIZER_NONE) {
+        stop_finalizer(L, tasks);
+        return false;
+    }
+    if (tasks->overrun != NULL && !tasks->overrun(tasks))
+        return false;                   /* somebody wanted to see where it is */
+    bool caught = in_c && task->killed; /* by load(), say, which calls the same function again */
+    peri_task_used_slice(task);
+    if (peri_task_must_end(L, task)) {
+        mute_handler(L);
+        /* For what the error runs into; the slice's end takes it back. */
+        arm(L, caught ? 1 : LOOK_AGAIN);
+        peri_task_raise_cancelled(L, task);
+    }
+    note(L, task, frame);
+    if (!lua_isyieldable(L) || tasks->unyieldable > 0) {
+        arm(L, LOOK_AGAIN);
+        return false;
+    }
+    task->interrupted = L;
+    tasks->interrupted = true;
+    return true;
+}
+
 /* Runs between two instructions of a coroutine whose slice was too long. */
 static void on_count(lua_State *L, lua_Debug *frame)
 {
     if (frame->event != LUA_HOOKCOUNT) {
         if (theirs.hook != NULL)
             theirs.hook(L, frame);
-        return;
-    }
-    if (peri_slice_hooked != L) { /* inherited by a new coroutine, or left from another slice */
+    } else if (peri_slice_hooked != L) { /* inherited by a new coroutine, or left from a slice */
         lua_sethook(L, theirs.hook, theirs.mask, theirs.count);
-        return;
-    }
-    peri_slice_disarm();
-    struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
-    struct peri_task *task = tasks->current;
-    if (task == NULL || peri_watchdog.runner != L)
-        return;
-    if (tasks->finalizing != PERI_FINALIZER_NONE) {
-        stop_finalizer(L, tasks);
-        return;
-    }
-    if (tasks->overrun != NULL && !tasks->overrun(tasks))
-        return; /* somebody wanted to see where it is */
-    peri_task_used_slice(task);
-    if (peri_task_must_end(L, task)) {
-        mute_handler(L);
-        arm(L, LOOK_AGAIN); /* for what the error runs into; the slice's end takes it back */
-        peri_task_raise_cancelled(L, task);
-    }
-    note(L, task, frame);
-    if (lua_isyieldable(L) && tasks->unyieldable == 0) {
-        task->interrupted = L;
-        tasks->interrupted = true;
+    } else if (end_slice(L, frame, false)) {
         lua_yield(L, 0);
-        return;
     }
-    arm(L, LOOK_AGAIN);
+}
+
+bool peri_slice_must_yield(lua_State *L)
+{
+    lua_Debug frame;
+    int level = 0;
+    while (lua_getstack(L, level, &frame)) { /* the Lua function that has called us */
+        lua_getinfo(L, "l", &frame);
+        if (frame.currentline >= 0 || ++level == HANDLER_FRAMES)
+            break;
+    }
+    return end_slice(L, &frame, true);
+}
+
+int peri_slice_yield(lua_State *L, lua_KContext context, lua_KFunction continuation)
+{
+    return lua_yieldk(L, 0, context, continuation);
 }

@@ -9,6 +9,7 @@
  * Where Lua cannot yield (in a __tostring that tostring calls, say) the hook looks again every now
  * and then, until the coroutine can be left or the task's deadline has passed: then it raises. So
  * it does, everywhere, in a task that was cancelled and computes on.
+ * C functions that may take long (search.h) look for themselves whether their slice is over.
  *
  * What is seen here is logged once per place, and counted. Belongs to the VM's thread. */
 #ifndef PERI_SLICE_H
@@ -56,6 +57,16 @@ static inline void peri_slice_leave(lua_State *co, void *outer)
     if (__builtin_expect(peri_slice_hooked == co, 0)) /* the collector may take it */
         peri_slice_disarm();
 }
+
+/* A C function that takes long looks now and then whether its slice is over, as no hook runs within
+ * it. Then it calls peri_slice_must_yield(), which does what the hook does, and may raise. Where it
+ * returns true: `return peri_slice_yield(L, context, continuation);`. */
+static inline bool peri_slice_is_over(lua_State *L)
+{
+    return peri_slice_hooked == L && lua_gethookcount(L) == 1;
+}
+bool peri_slice_must_yield(lua_State *L);
+int peri_slice_yield(lua_State *L, lua_KContext context, lua_KFunction continuation);
 
 /* Forgets the places that were logged. */
 void peri_slice_forget(struct peri_tasks *tasks);

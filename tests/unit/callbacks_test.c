@@ -1,4 +1,4 @@
-/* table.sort and string.gsub with callbacks against Lua's own: the same chunk runs in a state with
+/* table.sort, string.find and their family against Lua's own: the same chunk runs in a state with
  * ours and in one without, and says the same. What they add (waiting, slices) is in task_test.c and
  * slice_test.c. */
 #include "callbacks.h"
@@ -83,6 +83,31 @@ static void sorting_is_right_for_any_shape(void **state)
         "return 'sorted'",
         true, said, sizeof(said));
     assert_string_equal(said, "sorted");
+}
+
+/* Lua's own sorts short ones; long ones are ours. */
+static void sorting_by_value_is_as_in_lua(void **state)
+{
+    (void) state;
+    same(SHOW "local said = {}\n"
+              "local class = {__lt = function(a, b) return a.n < b.n end}\n"
+              "for _, n in ipairs({0, 1, 10, 999, 1000, 1001, 5000}) do\n"
+              "  local numbers, strings, objects = {}, {}, {}\n"
+              "  for i = 1, n do\n"
+              "    numbers[i] = i * 7919 % 1009 + (i % 2 == 0 and 0.5 or 0)\n"
+              "    strings[i] = tostring(numbers[i])\n"
+              "    objects[i] = setmetatable({n = numbers[i]}, class)\n"
+              "  end\n"
+              "  table.sort(numbers) table.sort(strings, nil) table.sort(objects)\n"
+              "  for i = 1, n do objects[i] = objects[i].n end\n"
+              "  said[#said + 1] = table.concat(numbers, ',') .. table.concat(strings, ',')\n"
+              "    .. table.concat(objects, ',')\n"
+              "end\n"
+              "local mixed = {} for i = 1, 2000 do mixed[i] = i % 2 == 0 and i or 'x' end\n"
+              "said[#said + 1] = show(pcall(table.sort, mixed))\n"
+              "for i = 1, 2000 do mixed[i] = {} end\n"
+              "said[#said + 1] = show(pcall(function() table.sort(mixed) end))\n"
+              "return table.concat(said, ';')");
 }
 
 static void sorting_fails_as_in_lua(void **state)
@@ -188,6 +213,49 @@ static void replacing_fails_as_in_lua(void **state)
     }
 }
 
+/* Random calls, from a fixed seed, of all that searches. */
+static void searching_is_as_in_lua(void **state)
+{
+    (void) state;
+    same(SHOW
+         "local seed = 7\n"
+         "local function random(n) seed = (seed * 1103515245 + 12345) % 2147483648\n"
+         "  return seed // 65536 % n + 1 end\n"
+         "local pieces = {'a', 'b', '.', '%a', '%d', '%s', '[ab]', '[^a]', '(', ')', '()', '%1',\n"
+         "  '%b()', '%f[%w]', '%', '^', '$', '*', '+', '-', '?', '*', '(a)', '(.-)', '%0', ' '}\n"
+         "local ways = {'x', '%0', '<%1>', '%2', '%%', '%', '%a', '', 5, string.upper, {a = 'A'},\n"
+         "  function(...) return (select('#', ...)) end, function() end, true}\n"
+         "local said = {}\n"
+         "for _ = 1, 8000 do\n"
+         "  local text, pattern = {}, {}\n"
+         "  for i = 1, random(14) - 1 do text[i] = (' aab(1)b'):sub(random(8)):sub(1, 1) end\n"
+         "  for i = 1, random(5) do pattern[i] = pieces[random(#pieces)] end\n"
+         "  text, pattern = table.concat(text), table.concat(pattern)\n"
+         "  local from, way = random(20) - 10, ways[random(#ways)]\n"
+         "  said[#said + 1] = show(pcall(function()\n"
+         "    return show(pcall(string.find, text, pattern, from, random(9) == 1))\n"
+         "      .. show(pcall(string.match, text, pattern, from))\n"
+         "      .. show(pcall(string.gsub, text, pattern, way, random(3) == 1 and from or nil))\n"
+         "      .. show(text:find(pattern)) end))\n"
+         "  pcall(function() for a, b in text:gmatch(pattern, random(3) == 1 and from or nil) do\n"
+         "    said[#said + 1] = show(a, b) end end)\n"
+         "end\n"
+         "return table.concat(said, '\\n'):gsub('function: %S+', 'f')");
+    same(SHOW
+         "return show(pcall(string.find)) .. show(pcall(string.find, 'a'))\n"
+         "  .. show(pcall(string.find, 'a', 'a', 'x')) .. show(pcall(string.match, {}, 'a'))\n"
+         "  .. show(pcall(string.gmatch, 'a')) .. show(pcall(string.gmatch, 'a', 'a', {}))\n"
+         "  .. show(pcall(string.gmatch('a', '('))) .. show(string.gmatch('a', '^a')())\n"
+         "  .. show(string.find(12, 2)) .. show(string.match(12.5, '%p')) .. show(('a'):find(''))\n"
+         "  .. show(('a'):find('', 3)) .. show(('a'):find('', 2)) .. show(('a'):match('', 3))\n"
+         "  .. show(('a'):find('', math.mininteger)) .. show(('a'):find('', math.maxinteger))\n"
+         "  .. show(('a.b'):find('.', 2, true)) .. show(('a]b)'):find(')'))\n"
+         "  .. show(('a\\0b'):find('\\0')) .. show(('a\\0b'):find('\\0b', 1, true))\n"
+         "  .. show(pcall(string.gsub, 'a', 'a', nil, 'x')) .. show(pcall(string.gsub, 1, 1, 2))\n"
+         "  .. show(('a'):gsub('a', 'b', 1, 2, 3, 4)) .. show(('abc'):gsub('^%a', '%0%0'))\n"
+         "  .. show(pcall(function() return ('a'):match('(') end))");
+}
+
 /* A comparator may leave by coroutine.yield, and an iterator may be a match. */
 static void a_coroutine_may_yield_within(void **state)
 {
@@ -211,10 +279,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorting_asks_the_same_questions),
         cmocka_unit_test(sorting_is_right_for_any_shape),
+        cmocka_unit_test(sorting_by_value_is_as_in_lua),
         cmocka_unit_test(sorting_fails_as_in_lua),
         cmocka_unit_test(sorting_honours_metamethods),
         cmocka_unit_test(replacing_is_as_in_lua),
         cmocka_unit_test(replacing_fails_as_in_lua),
+        cmocka_unit_test(searching_is_as_in_lua),
         cmocka_unit_test(a_coroutine_may_yield_within),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,6 +153,47 @@ static void the_result_is_that_of_an_undisturbed_run(void **state)
     does("local n = 0 for i = 1, 3000000 do n = n + i end log(n)", "4500001500000");
 }
 
+/* Each takes a few dozen slices, and others run meanwhile. */
+static void a_search_is_interrupted_and_goes_on(void **state)
+{
+    (void) state;
+    static const char others[] = "for i = 1, 5 do sleep(1) end done = true";
+    struct run other;
+    start(&other, others);
+    does("local text = ('a'):rep(200) .. 'b'\n"
+         "local endless = '.-.-.-%f[b](b)c'\n"
+         "repeat local found = text:find(endless) until found == nil and done\n"
+         "log(overruns() > 0)\n"
+         "log(text:match('^(.-).-.-.-c'))\n"
+         "for a, b in (text .. 'c!'):gmatch('(.-.-)(b.-)!') do log(#a .. b) end",
+         "true nil 200bc");
+    start(&other, "done = false");
+    start(&other, others);
+    does("local text = (('a'):rep(120) .. 'b'):rep(2)\n"
+         "local n = 0\n"
+         "local function count(b) n = n + 1 sleep(0) return '<' .. b .. '>' end\n"
+         "repeat local a = text:gsub('.-.-.-c', '') until a == text and done\n"
+         "log((('x,y'):gsub('%w', '%0%0')))\n"
+         "log(select(2, ('x' .. text):gsub('a-a-a-(b)', count)) == 2 and n == 2)\n"
+         "log(#(('ab'):rep(2000000):gsub('b', 'cd')))\n"
+         "log(#(('ab'):rep(2000000):gsub('(a)', '%1%1')))",
+         "xx,yy true 6000000 6000000");
+}
+
+static void a_sort_is_interrupted_and_goes_on(void **state)
+{
+    (void) state;
+    struct run other;
+    start(&other, "sleep(1) log('other') done = true");
+    does("local list = {}\n"
+         "for i = 1, 300000 do list[i] = i * 7919 % 1000003 end\n"
+         "sleep(0)\n"
+         "repeat table.sort(list) until done\n"
+         "for i = 2, #list do assert(list[i - 1] <= list[i]) end\n"
+         "log('sorted')",
+         "other sorted");
+}
+
 static void a_coroutine_of_the_app_is_interrupted_in_its_place(void **state)
 {
     (void) state;
@@ -215,6 +256,8 @@ static void the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left(
     "end) "                                                                                        \
     "coroutine.resume(co) assert(coroutine.close(co))"
 
+#define ENDLESS "local endless = '.-.-.-.-b' "
+
 static const char *const traps[] = {
     "spin()",
     "coroutine.wrap(spin)()",
@@ -242,6 +285,15 @@ static const char *const traps[] = {
     "while true do pcall(table.sort, {3, 2, 1}, spin) end",
     "while true do pcall(string.gsub, 'abc', '.', spin) end",
     "while true do pcall(sleep, 1000) end",
+    ENDLESS "('a'):rep(30000):find(endless)",
+    ENDLESS "('a'):rep(30000):match(endless)",
+    ENDLESS "for _ in ('a'):rep(30000):gmatch(endless) do end",
+    ENDLESS "('a'):rep(30000):gsub(endless, '')",
+    ENDLESS "('a'):rep(30000):gsub(endless, print)",
+    ENDLESS "while true do pcall(string.find, ('a'):rep(30000), endless) end",
+    ENDLESS "coroutine.wrap(string.find)(('a'):rep(30000), endless)",
+    ENDLESS "while true do load(function() ('a'):rep(30000):find(endless) end) end",
+    ENDLESS "local c <close> = closing(function() ('a'):rep(30000):find(endless) end) spin()",
     "local c <close> = closing(spin) spin()",
     "local c <close> = closing(spin) sleep(1000000)",
     CLOSING_COROUTINE,
@@ -301,6 +353,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(others_run_while_one_computes),
         test(the_result_is_that_of_an_undisturbed_run),
+        test(a_search_is_interrupted_and_goes_on),
+        test(a_sort_is_interrupted_and_goes_on),
         test(a_coroutine_of_the_app_is_interrupted_in_its_place),
         test(the_hook_of_a_debugger_stays),
         test(the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left),

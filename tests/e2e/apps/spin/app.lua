@@ -44,6 +44,17 @@ local ways = {
   gsub = function()
     return (("abc"):gsub(".", spin))
   end,
+  find = function()
+    return (("a"):rep(30000):find(".-.-.-.-b"))
+  end,
+  ["pcall-match"] = function()
+    while true do
+      pcall(string.match, ("a"):rep(30000), ".-.-.-.-b")
+    end
+  end,
+  ["gsub-pattern"] = function()
+    return (("a"):rep(30000):gsub(".-.-.-.-b", ""))
+  end,
   coroutine = function()
     return coroutine.wrap(spin)()
   end,

@@ -80,7 +80,19 @@ static int assets_unpack(lua_State *L)
     return 1;
 }
 
-/* pack(text): the text as gzip, and its tag. */
+/* tag(text): what tells it from other texts: the same as that of its packed form. */
+static int assets_tag(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    char tag[2 * TRAILER + 1];
+    uint32_t crc = (uint32_t) crc32_z(0, (const unsigned char *) text, len);
+    snprintf(tag, sizeof(tag), "%08x%08x", crc, (uint32_t) len);
+    lua_pushstring(L, tag);
+    return 1;
+}
+
+/* pack(text): the text as gzip. */
 static int assets_pack(lua_State *L)
 {
     size_t len;
@@ -103,14 +115,11 @@ static int assets_pack(lua_State *L)
     if (rc != Z_STREAM_END)
         return luaL_error(L, "a text of %d bytes cannot be packed", (int) len);
     luaL_pushresultsize(&buffer, stream.total_out);
-    push_tag(L, (const unsigned char *) lua_tostring(L, -1), stream.total_out);
-    return 2;
+    return 1;
 }
 
 static const luaL_Reg assets_functions[] = {
-    {"read", assets_read},
-    {"unpack", assets_unpack},
-    {"pack", assets_pack},
+    {"read", assets_read}, {"unpack", assets_unpack}, {"pack", assets_pack}, {"tag", assets_tag},
     {NULL, NULL},
 };
 

@@ -1,11 +1,13 @@
 /* perigee.host.document: writes the tables of ordered.lua as JSON, with their keys in the order
- * that they ask for. An OpenAPI document has a hundred thousand of them. */
+ * that they ask for. An OpenAPI document has a hundred thousand of them; those that stand in many
+ * places are written once and copied. */
 #include "api.h"
 
 #include "json_lua.h"
 
 #include <lauxlib.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +25,19 @@ struct member {
     int value;
 };
 
+/* Where the text of a table stands that was written. */
+struct known {
+    const void *table;
+    size_t at, len;
+};
+
 /* A userdata: what it holds is freed when Lua raises, too. */
 struct writer {
     struct peri_buf out;
     struct peri_buf members; /* struct member, of all objects that are open */
+    struct known *known; /* by table, open addressing: operations share what they have in common */
+    size_t known_count;
+    size_t known_cap; /* a power of two */
 };
 
 static int writer_gc(lua_State *L)
@@ -34,6 +45,8 @@ static int writer_gc(lua_State *L)
     struct writer *writer = luaL_checkudata(L, 1, TYPE);
     peri_buf_deinit(&writer->out);
     peri_buf_deinit(&writer->members);
+    free(writer->known);
+    writer->known = NULL;
     return 0;
 }
 
@@ -75,7 +88,55 @@ static void sort_members(struct member *members, size_t count)
     }
 }
 
-/* Pushes the table of ranks by key of the object at `table`, or nil. */
+/* The place of a table among those that were written, or the empty one where it belongs. */
+static struct known *find_known(const struct writer *writer, const void *table)
+{
+    uint64_t hash = (uint64_t) (uintptr_t) table * UINT64_C(0x9E3779B97F4A7C15);
+    for (size_t at = hash >> 32;; at++) {
+        struct known *known = &writer->known[at & (writer->known_cap - 1)];
+        if (known->table == table || known->table == NULL)
+            return known;
+    }
+}
+
+/* Without memory for it the document is written all the same. */
+static void grow_known(struct writer *writer)
+{
+    struct writer grown = {.known_cap = writer->known_cap == 0 ? 256 : writer->known_cap * 2};
+    grown.known = calloc(grown.known_cap, sizeof(*grown.known));
+    if (grown.known == NULL)
+        return;
+    for (size_t i = 0; i < writer->known_cap; i++) {
+        if (writer->known[i].table != NULL)
+            *find_known(&grown, writer->known[i].table) = writer->known[i];
+    }
+    free(writer->known);
+    writer->known = grown.known;
+    writer->known_cap = grown.known_cap;
+}
+
+static void note_known(struct writer *writer, const void *table, size_t at)
+{
+    if (writer->known_count * 2 >= writer->known_cap)
+        grow_known(writer);
+    if (writer->known_count * 2 >= writer->known_cap)
+        return;
+    *find_known(writer, table) = (struct known){table, at, writer->out.len - at};
+    writer->known_count++;
+}
+
+/* Writes the text of a table that was written before once more; false when it was not. */
+static bool write_known(struct writer *writer, const void *table)
+{
+    const struct known *known = writer->known_cap > 0 ? find_known(writer, table) : NULL;
+    if (known == NULL || known->table == NULL)
+        return false;
+    peri_buf_reserve(&writer->out, known->len);
+    peri_buf_add(&writer->out, writer->out.data + known->at, known->len);
+    return true;
+}
+
+/* Pushes the table of ranks by key of the shape at `table`, or nil. */
 static bool push_ranks(lua_State *L, int table)
 {
     lua_pushnil(L);
@@ -84,14 +145,15 @@ static bool push_ranks(lua_State *L, int table)
     lua_pushvalue(L, RANKS);
     lua_rawget(L, -2);
     lua_copy(L, -1, -3);
-    if (!lua_istable(L, -3)) { /* not a shape: a map, perhaps */
-        lua_pushvalue(L, table);
-        lua_rawget(L, ORDERS);
-        lua_copy(L, -1, -4);
-        lua_pop(L, 1);
-    }
     lua_pop(L, 2);
     return lua_istable(L, -1);
+}
+
+/* Pushes the list of the keys of the map at `table`, or nil. */
+static bool push_order(lua_State *L, int table)
+{
+    lua_pushvalue(L, table);
+    return lua_rawget(L, ORDERS) == LUA_TTABLE;
 }
 
 static void write_value(lua_State *L, struct writer *writer, int index, int depth);
@@ -145,6 +207,33 @@ static void write_object(lua_State *L, struct writer *writer, int table, int ran
     writer->members.len = first;
 }
 
+/* A map's keys in their order; some may have been removed. */
+static void write_map(lua_State *L, struct writer *writer, int table, int order, int depth)
+{
+    lua_Integer count = (lua_Integer) lua_rawlen(L, order);
+    bool first = true;
+    peri_buf_add_byte(&writer->out, '{');
+    for (lua_Integer i = 1; i <= count; i++) {
+        int key = lua_gettop(L) + 1;
+        lua_rawgeti(L, order, i);
+        lua_pushvalue(L, key);
+        if (lua_rawget(L, table) != LUA_TNIL) {
+            if (!first)
+                peri_buf_add_byte(&writer->out, ',');
+            first = false;
+            if (lua_type(L, key) != LUA_TSTRING) {
+                luaL_tolstring(L, key, NULL);
+                lua_replace(L, key);
+            }
+            write_scalar(L, writer, key);
+            peri_buf_add_byte(&writer->out, ':');
+            write_value(L, writer, key + 1, depth);
+        }
+        lua_settop(L, key - 1);
+    }
+    peri_buf_add_byte(&writer->out, '}');
+}
+
 static void write_list(lua_State *L, struct writer *writer, int table, int depth)
 {
     lua_Integer count = (lua_Integer) lua_rawlen(L, table);
@@ -159,16 +248,14 @@ static void write_list(lua_State *L, struct writer *writer, int table, int depth
     peri_buf_add_byte(&writer->out, ']');
 }
 
-static void write_value(lua_State *L, struct writer *writer, int index, int depth)
+static void write_table(lua_State *L, struct writer *writer, int index, int depth)
 {
-    if (!lua_istable(L, index)) {
-        write_scalar(L, writer, index);
+    int top = lua_gettop(L);
+    if (push_order(L, index)) {
+        write_map(L, writer, index, top + 1, depth + 1);
         return;
     }
-    if (depth == MAX_DEPTH)
-        luaL_error(L, "the document is nested too deeply, or contains itself");
-    luaL_checkstack(L, 10, "the document is too large");
-    int top = lua_gettop(L);
+    lua_settop(L, top);
     bool ordered = push_ranks(L, index);
     lua_pushnil(L);
     bool empty = !lua_next(L, index);
@@ -179,12 +266,30 @@ static void write_value(lua_State *L, struct writer *writer, int index, int dept
         write_object(L, writer, index, top + 1, depth + 1);
     else
         write_list(L, writer, index, depth + 1);
+}
+
+static void write_value(lua_State *L, struct writer *writer, int index, int depth)
+{
+    if (!lua_istable(L, index)) {
+        write_scalar(L, writer, index);
+        return;
+    }
+    const void *table = lua_topointer(L, index);
+    if (write_known(writer, table))
+        return;
+    if (depth == MAX_DEPTH)
+        luaL_error(L, "the document is nested too deeply, or contains itself");
+    luaL_checkstack(L, 10, "the document is too large");
+    int top = lua_gettop(L);
+    size_t at = writer->out.len;
+    write_table(L, writer, index, depth);
     lua_settop(L, top);
+    note_known(writer, table, at);
 }
 
 /* encode(value, ranks, orders): the JSON text of a value. `ranks` is the key under which the
- * metatable of a shape has its ranks by key, `orders` has those of maps. Keys without a rank come
- * last, sorted. */
+ * metatable of a shape has its ranks by key; keys without one come last, sorted. `orders` has the
+ * keys of each map. */
 static int document_encode(lua_State *L)
 {
     luaL_checkany(L, VALUE);

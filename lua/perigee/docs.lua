@@ -231,9 +231,9 @@ local function not_modified(req, etag)
   return known ~= nil and (known == "*" or known:find(etag, 1, true) ~= nil)
 end
 
--- Answers with what stays the same as long as the binary and the app do: `packed` to clients that take
--- gzip, what `unpack` makes to others.
-local function cached(req, content_type, tag, packed, unpack)
+-- Answers with what stays the same as long as the binary and the app do: what `pack` returns to clients that
+-- take gzip, what `unpack` returns to others.
+local function cached(req, content_type, tag, pack, unpack)
   local gzip = accepts_gzip(req)
   local etag = ('"%s%s"'):format(tag, gzip and "-gzip" or "") -- other bytes, other tag
   local headers = {
@@ -247,7 +247,7 @@ local function cached(req, content_type, tag, packed, unpack)
   if gzip then
     headers[#headers + 1] = { "Content-Encoding", "gzip" }
   end
-  return response.bytes(gzip and packed or unpack(), {
+  return response.bytes(gzip and pack() or unpack(), {
     content_type = content_type,
     headers = headers,
   })
@@ -260,23 +260,29 @@ local function serve_asset(req)
     error(errors.http_error(404), 0)
   end
   local content_type = TYPES[name:match("%.(%w+)$")]
-  return cached(req, content_type, tag, packed, function()
+  return cached(req, content_type, tag, function()
+    return packed
+  end, function()
     return host.assets.unpack(name)
   end)
 end
 
--- The document, made and packed when it is first asked for.
+-- The document, made when it is first asked for, and packed when somebody takes it so.
 local function serve_document(make)
   local text, packed, tag
+  local function pack()
+    packed = packed or host.assets.pack(text)
+    return packed
+  end
   local function unpack()
     return text
   end
   return function(req)
     if not text then
-      text = make()
-      packed, tag = host.assets.pack(text)
+      local made = make()
+      text, tag = made, host.assets.tag(made)
     end
-    return cached(req, "application/json", tag, packed, unpack)
+    return cached(req, "application/json", tag, pack, unpack)
   end
 end
 

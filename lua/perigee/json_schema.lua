@@ -18,8 +18,9 @@ local Schema = ordered.shape({
 })
 M.Schema = Schema
 
-local function capitalize(letters)
-  return letters:sub(1, 1):upper() .. letters:sub(2):lower()
+local UPPER = {}
+for byte = string.byte("a"), string.byte("z") do
+  UPPER[string.char(byte)] = string.char(byte):upper()
 end
 
 local titles = {} -- the same few names again and again
@@ -30,7 +31,7 @@ local titles = {} -- the same few names again and again
 function M.title(name)
   local title = titles[name]
   if not title then
-    title = name:gsub("[%a\128-\255]+", capitalize):gsub("_", " ")
+    title = name:lower():gsub("%f[%a\128-\255]%l", UPPER):gsub("_", " ")
     titles[name] = title
   end
   return title
@@ -132,22 +133,25 @@ end
 -- Integers beyond it are not written as floats: they would be rounded.
 local MOST_EXACT = 1 << 53
 
+local BOUNDS = {
+  { "gt", "exclusiveMinimum" },
+  { "ge", "minimum" },
+  { "lt", "exclusiveMaximum" },
+  { "le", "maximum" },
+  { "multiple_of", "multipleOf" },
+}
+
 local function bounded(generator, node, kind)
-  local function bound(value)
-    local number = tonumber(value)
-    if math.type(number) == "integer" and (number > MOST_EXACT or number < -MOST_EXACT) then
-      return number
+  local schema = Schema({ type = kind })
+  for _, pair in ipairs(BOUNDS) do
+    local number = tonumber(node[pair[1]])
+    if number then
+      local is_rounded = math.type(number) == "integer"
+        and (number > MOST_EXACT or number < -MOST_EXACT)
+      schema[pair[2]] = is_rounded and number or generator.number(number)
     end
-    return number and generator.number(number)
   end
-  return Schema({
-    type = kind,
-    exclusiveMinimum = bound(node.gt),
-    minimum = bound(node.ge),
-    exclusiveMaximum = bound(node.lt),
-    maximum = bound(node.le),
-    multipleOf = bound(node.multiple_of),
-  })
+  return schema
 end
 
 function writers.integer(generator, node)
@@ -263,14 +267,16 @@ local function has_own_title(node)
 end
 
 function writers.object(generator, node, mode)
-  local schema = Schema({ type = "object", properties = ordered.map() })
-  local required = json.array({})
+  local properties, names, required = {}, {}, json.array({})
   local function add(field, name, is_required)
     local described = generator:schema(field.type, mode)
     if not described.title and has_own_title(field.type) then
       described.title = M.title(name)
     end
-    schema.properties[name] = described
+    if not properties[name] then
+      names[#names + 1] = name
+    end
+    properties[name] = described
     if is_required then
       required[#required + 1] = name
     end
@@ -284,6 +290,7 @@ function writers.object(generator, node, mode)
   for _, field in ipairs(mode == "output" and node.computed or {}) do
     add(field, field.type.alias or field.name, true).readOnly = true
   end
+  local schema = Schema({ type = "object", properties = ordered.map(properties, names) })
   if #required > 0 then
     schema.required = required
   end

@@ -96,29 +96,48 @@ end
 ---@field schemas perigee.SchemaGenerator
 ---@field security table<string, table> schemes by name
 ---@field invalid? table the 422, once an operation has one
----@field known table<string, table> parameters by place and field, those that operations share
+---@field known table<string, table> parameters by place, type (of a header: field) and name, which operations share
+---@field bodies table<boolean, table<perigee.Type, table>> request bodies: forms by their type, others by theirs
+---@field answers table<table, table<string, table>> successful answers with the 422, by their type
 ---@field shares boolean whether operations may share anything: false while one is made that is changed
 local Writer = {}
 Writer.__index = Writer
 
--- Everything an operation takes, its own first, then that of its dependencies.
-local function collect(operation)
-  local collected =
-    { path = {}, query = {}, header = {}, cookie = {}, body = {}, form = {}, schemes = {} }
-  local function add(groups)
-    for _, group in ipairs(groups) do
-      local list = collected[group.source]
+local NONE = {}
+
+local Collected = {
+  __index = function()
+    return NONE
+  end,
+}
+
+local function collect_groups(collected, groups)
+  for _, group in ipairs(groups) do
+    local list = rawget(collected, group.source)
+    if list then
       list[#list + 1] = group
+    else
+      collected[group.source] = { group }
     end
   end
-  add(operation.groups)
+end
+
+-- Everything an operation takes, by source: its own first, then that of its dependencies.
+local function collect(operation)
+  local collected = setmetatable({}, Collected)
+  collect_groups(collected, operation.groups)
+  if #operation.deps == 0 then
+    return collected
+  end
+  local schemes = {}
   dependency.each(operation.deps, function(used, scopes)
     if used.scheme then
-      collected.schemes[#collected.schemes + 1] = { scheme = used.scheme, scopes = scopes }
+      schemes[#schemes + 1] = { scheme = used.scheme, scopes = scopes }
     else
-      add(used.groups)
+      collect_groups(collected, used.groups)
     end
   end)
+  collected.schemes = schemes
   return collected
 end
 
@@ -141,38 +160,54 @@ function Writer:parameter(place, field, group)
   })
 end
 
--- The parameters, in FastAPI's order of places; where two declare the same one, a required one wins.
-function Writer:parameters(collected, implicit, host_param)
-  local list, at = json.array({}), {}
-  local function add(place, field, group)
-    local of_host = place == "path" and (field.type.alias or field.name) == host_param
-    if field.type.hidden or of_host then
-      return
-    end
-    local known = self.known[place]
-    local parameter = self.shares and known[field] or self:parameter(place, field, group)
-    if self.shares then
-      known[field] = parameter
-    end
-    local key = place .. " " .. parameter.name
-    if not at[key] then
-      at[key] = #list + 1
-      list[#list + 1] = parameter
-    elseif parameter.required or not list[at[key]].required then
-      list[at[key]] = parameter
+-- The same, made once for all operations that declare it: a header's name depends on its group, any other one
+-- on its type and its name.
+function Writer:shared_parameter(place, field, group)
+  local known = self.known[place]
+  local maker = place == "header" and field or field.type
+  local by_name = known[maker]
+  if not by_name then
+    by_name = {}
+    known[maker] = by_name
+  end
+  local parameter = by_name[field.name]
+  if not parameter then
+    parameter = self:parameter(place, field, group)
+    by_name[field.name] = parameter
+  end
+  return parameter
+end
+
+-- Adds those of one place to the list; `at` says where each name stands in it.
+function Writer:add_parameters(list, at, place, fields, group, host_param)
+  for _, field in ipairs(fields) do
+    local node = field.type
+    if not node.hidden and (not host_param or (node.alias or field.name) ~= host_param) then
+      local make = self.shares and self.shared_parameter or self.parameter
+      local parameter = make(self, place, field, group)
+      local index = at[parameter.name]
+      if not index then
+        at[parameter.name] = #list + 1
+        list[#list + 1] = parameter
+      elseif parameter.required or not list[index].required then
+        list[index] = parameter
+      end
     end
   end
+end
+
+-- The parameters, in FastAPI's order of places; where two declare the same one, a required one wins.
+function Writer:parameters(collected, implicit, host_param)
+  local list = json.array({})
   for _, place in ipairs(PARAMETER_PLACES) do
-    for _, group in ipairs(collected[place]) do
+    local groups, at = rawget(collected, place), {}
+    local of_host = place == "path" and host_param or nil
+    for _, group in ipairs(groups or NONE) do
       local fields = group.fields or target_of(group.model).fields
-      for _, field in ipairs(fields) do
-        add(place, field, group)
-      end
+      self:add_parameters(list, at, place, fields, group, of_host)
     end
     if place == "path" then
-      for _, field in ipairs(implicit) do
-        add(place, field)
-      end
+      self:add_parameters(list, at, place, implicit, nil, of_host)
     end
   end
   return list
@@ -209,8 +244,12 @@ function Writer:request_body(operation, collected)
     return nil
   end
   local node = body_node(operation, groups)
+  local known = self.shares and self.bodies[is_form]
+  if known and known[node] then
+    return known[node]
+  end
   local content_type = is_form and form_type(node) or "application/json"
-  return RequestBody({
+  local body = RequestBody({
     content = {
       [content_type] = MediaType({
         schema = self.schemas:titled(node, "input", "body"),
@@ -219,6 +258,10 @@ function Writer:request_body(operation, collected)
     },
     required = not json_schema.is_optional(node) or nil,
   })
+  if known then
+    known[node] = body
+  end
+  return body
 end
 
 --- Whether values of this content type are JSON.
@@ -266,32 +309,71 @@ function Writer:item_schema(operation)
   return event
 end
 
-function Writer:responses(operation)
-  local responses = ordered.map()
-  local key = tostring(operation.status)
-  local success =
-    Response({ description = operation.response_description or "Successful Response" })
-  responses[key] = success
-  if operation.produces and not status_names.has_no_body(operation.status) then
-    local schema = json_schema.Schema({})
-    if STREAMS[operation.produces] then
-      self.streams = true
-      success.content = ordered.map()
-      success.content[operation.produces] = MediaType({ itemSchema = self:item_schema(operation) })
-      return self:additional_responses(operation, responses)
-    elseif operation.item then
-      schema.type = "array"
-      schema.items = self.schemas:schema(operation.item, "output")
-    elseif not M.is_json(operation.produces) then
-      schema.type = "string"
-    elseif operation.response then
-      schema = self.schemas:titled(operation.response, "output", "Response_" .. operation.unique_id)
-    end
-    success.content = ordered.map()
-    success.content[operation.produces] = MediaType({ schema = schema })
+-- What a successful answer holds; and whether that is the same for every operation of this `response`.
+function Writer:media(operation)
+  local produces = operation.produces
+  if STREAMS[produces] then
+    self.streams = true
+    return MediaType({ itemSchema = self:item_schema(operation) }), false
+  elseif operation.item then
+    local items = self.schemas:schema(operation.item, "output")
+    return MediaType({ schema = json_schema.Schema({ type = "array", items = items }) }), false
+  elseif not M.is_json(produces) then
+    return MediaType({ schema = json_schema.Schema({ type = "string" }) }), true
+  elseif operation.response then
+    local name = "Response_" .. operation.unique_id
+    local schema = self.schemas:titled(operation.response, "output", name)
+    return MediaType({ schema = schema }), schema["$ref"] ~= nil
   end
+  return MediaType({ schema = json_schema.Schema({}) }), true
+end
 
-  return self:additional_responses(operation, responses)
+-- The answers of an operation but for those that it adds; and whether others of this `response` have the same.
+function Writer:make_answers(operation, takes_input)
+  local key, produces = tostring(operation.status), operation.produces
+  local description = operation.response_description or "Successful Response"
+  local success = Response({ description = description })
+  local same = true
+  if produces and not status_names.has_no_body(operation.status) then
+    local media
+    media, same = self:media(operation)
+    success.content = ordered.map({ [produces] = media }, { produces })
+  end
+  if takes_input and key ~= "422" and next(operation.responses) == nil then
+    return ordered.map({ [key] = success, ["422"] = self:refusal() }, { key, "422" }), same
+  end
+  return ordered.map({ [key] = success }, { key }), same
+end
+
+function Writer:responses(operation, takes_input)
+  if next(operation.responses) ~= nil then
+    local responses = self:additional_responses(operation, (self:make_answers(operation)))
+    if takes_input and not (responses["422"] or responses["4XX"] or responses.default) then
+      responses["422"] = self:refusal()
+    end
+    return responses
+  elseif not self.shares then
+    return (self:make_answers(operation, takes_input))
+  end
+  local of_response = operation.response or NONE
+  local known = self.answers[of_response]
+  if not known then
+    known = {}
+    self.answers[of_response] = known
+  end
+  local key = ("%d\n%s\n%s\n%s"):format(
+    operation.status,
+    takes_input,
+    operation.produces,
+    operation.response_description
+  )
+  local answers = known[key]
+  if not answers then
+    local same
+    answers, same = self:make_answers(operation, takes_input)
+    known[key] = same and answers or nil
+  end
+  return answers
 end
 
 function Writer:additional_responses(operation, responses)
@@ -366,6 +448,12 @@ function Writer:validation_error()
   })
 end
 
+-- The 422.
+function Writer:refusal()
+  self.invalid = self.invalid or self:validation_error()
+  return self.shares and self.invalid or self:validation_error()
+end
+
 function Writer:operation(operation, method)
   local collected = collect(operation)
   local shared = self.shares
@@ -392,16 +480,11 @@ function Writer:operation(operation, method)
       document.callbacks[callback.name] = { [callback.own_path] = self:path_item({ callback }) }
     end
   end
-  document.responses = self:responses(operation)
   local takes_input = false
   for _, place in ipairs(PLACES) do
-    takes_input = takes_input or #collected[place] > 0
+    takes_input = takes_input or rawget(collected, place) ~= nil
   end
-  local responses = document.responses
-  if takes_input and not (responses["422"] or responses["4XX"] or responses.default) then
-    self.invalid = self.invalid or self:validation_error()
-    responses["422"] = self.shares and self.invalid or self:validation_error()
-  end
+  document.responses = self:responses(operation, takes_input)
   if operation.openapi then
     ordered.merge(document, ordered.copy(operation.openapi))
   end
@@ -525,6 +608,8 @@ function M.document(config, operations, webhooks)
     }),
     security = ordered.map(),
     known = { path = {}, query = {}, header = {}, cookie = {} },
+    bodies = { [true] = {}, [false] = {} },
+    answers = {},
     shares = true,
     problems = config.errors == "problem",
   }, Writer)

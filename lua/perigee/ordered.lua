@@ -25,23 +25,52 @@ end
 
 local Map = {}
 
--- The keys of each map in the order they were set, and their places in it by key.
+-- The keys of each map in the order they were set; at [0], once they are many, the set of them.
 local orders = setmetatable({}, { __mode = "k" })
+
+local MANY = 16
+
+local function has_key(order, key)
+  if order[0] then
+    return order[0][key] ~= nil
+  end
+  for i = 1, #order do
+    if order[i] == key then
+      return true
+    end
+  end
+  return false
+end
+
+local function add_key(order, key)
+  local count = #order + 1
+  order[count] = key
+  if order[0] then
+    order[0][key] = true
+  elseif count > MANY then
+    local set = {}
+    for i = 1, count do
+      set[order[i]] = true
+    end
+    order[0] = set
+  end
+end
 
 function Map:__newindex(key, value)
   local order = orders[self]
-  if order[key] == nil then -- else it was removed and comes back where it stood
-    order[#order + 1] = key
-    order[key] = #order
+  if not has_key(order, key) then -- else it was removed and comes back where it stood
+    add_key(order, key)
   end
   rawset(self, key, value)
 end
 
 --- An object that remembers the order in which its keys (strings) are set.
+---@param values? table<string, any> what it begins with; becomes the map
+---@param keys? string[] the keys of that in their order; kept
 ---@return table
-function M.map()
-  local map = setmetatable({}, Map)
-  orders[map] = {}
+function M.map(values, keys)
+  local map = setmetatable(values or {}, Map)
+  orders[map] = keys or {}
   return map
 end
 

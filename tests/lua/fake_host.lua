@@ -155,7 +155,13 @@ function document.encode(value, ranks, orders)
     return json.encode(value)
   end
   local metatable = getmetatable(value)
-  local rank = orders[value] or (metatable and metatable[ranks])
+  local rank = metatable and metatable[ranks]
+  if orders[value] then
+    rank = {}
+    for i, key in ipairs(orders[value]) do
+      rank[key] = i
+    end
+  end
   local parts = {}
   if not rank and (json.is_array(value) or #value > 0) then
     for i, item in ipairs(value) do
@@ -267,7 +273,10 @@ function M.install()
       return "body{}"
     end,
     pack = function(text)
-      return "packed " .. text, "tag"
+      return "packed " .. text
+    end,
+    tag = function()
+      return "tag"
     end,
   }
   package.preload["perigee.host"] = function()

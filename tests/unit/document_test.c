@@ -12,15 +12,15 @@
 
 static lua_State *L;
 
-/* `shape` has ranks by key, `map` is an object with ranks of its own. */
+/* `shape` has ranks by key, `map` is an object with a list of its keys. */
 static const char prelude[] = "local document, json = ...\n"
                               "local RANKS, orders = {}, {}\n"
                               "local function shape(fields)\n"
                               "  local metatable = {[RANKS] = {type = 1, title = 2, items = 3}}\n"
                               "  return setmetatable(fields, metatable)\n"
                               "end\n"
-                              "local function map(ranks, fields)\n"
-                              "  orders[fields] = ranks\n"
+                              "local function map(keys, fields)\n"
+                              "  orders[fields] = keys\n"
                               "  return setmetatable(fields, {})\n"
                               "end\n"
                               "local value = %s\n"
@@ -86,9 +86,35 @@ static void a_shape_has_its_keys_in_order_and_others_after_them(void **state)
 static void a_map_has_its_keys_in_its_own_order(void **state)
 {
     (void) state;
-    assert_encodes("map({b = 1, a = 2}, {a = 1, b = 2})", "{\"b\":2,\"a\":1}");
-    assert_encodes("map({b = 1}, {b = shape({items = {}, type = map({y = 1}, {x = 1, y = 2})})})",
+    assert_encodes("map({'b', 'gone', 'a', 404}, {a = 1, b = 2, [404] = 3})",
+                   "{\"b\":2,\"a\":1,\"404\":3}");
+    assert_encodes("map({'b'}, {b = shape({items = {}, type = map({'y', 'x'}, {x = 1, y = 2})})})",
                    "{\"b\":{\"type\":{\"y\":2,\"x\":1},\"items\":{}}}");
+}
+
+static void what_stands_in_many_places_is_written_in_each(void **state)
+{
+    (void) state;
+    assert_encodes("(function()\n"
+                   "  local one, list = shape({type = map({'y'}, {y = {}})}), {}\n"
+                   "  for i = 1, 3 do list[i] = {[tostring(i)] = one, text = 'a'} end\n"
+                   "  return {list, one}\n"
+                   "end)()",
+                   "[[{\"1\":{\"type\":{\"y\":{}}},\"text\":\"a\"},"
+                   "{\"2\":{\"type\":{\"y\":{}}},\"text\":\"a\"},"
+                   "{\"3\":{\"type\":{\"y\":{}}},\"text\":\"a\"}],"
+                   "{\"type\":{\"y\":{}}}]");
+    struct peri_buf expected = {0};
+    for (int i = 1; i <= 2000; i++)
+        peri_buf_addf(&expected, "%s[%d,[\"x\"]]", i == 1 ? "[" : ",", i);
+    peri_buf_add(&expected, "]", 2);
+    assert_encodes("(function()\n"
+                   "  local list, one = {}, {'x'}\n"
+                   "  for i = 1, 2000 do list[i] = {i, one} end\n"
+                   "  return list\n"
+                   "end)()",
+                   expected.data);
+    peri_buf_deinit(&expected);
 }
 
 static void other_tables_have_their_keys_sorted(void **state)
@@ -124,6 +150,7 @@ int main(void)
         cmocka_unit_test(values_are_written_as_json),
         cmocka_unit_test(a_shape_has_its_keys_in_order_and_others_after_them),
         cmocka_unit_test(a_map_has_its_keys_in_its_own_order),
+        cmocka_unit_test(what_stands_in_many_places_is_written_in_each),
         cmocka_unit_test(other_tables_have_their_keys_sorted),
         cmocka_unit_test(many_keys_are_sorted_too),
         cmocka_unit_test(what_has_no_end_or_is_no_json_is_refused),

@@ -187,12 +187,9 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange, const struct 
     if (exchange->site != NULL || !exchange->loop->config->dev)
         return send_answer(L, exchange, answer);
     struct peri_buf page = {0};
-    struct peri_answer with_script = *answer;
-    if (peri_develop_add_script(L, exchange, answer, &page)) {
-        with_script.body = page.data;
-        with_script.body_len = page.len;
-    }
-    int rc = send_answer(L, exchange, &with_script);
+    struct peri_answer dressed = *answer;
+    peri_develop_dress(L, exchange, &dressed, &page);
+    int rc = send_answer(L, exchange, &dressed);
     peri_buf_deinit(&page);
     return rc;
 }

@@ -6,9 +6,11 @@
 #include "generation.h"
 #include "json.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define PREFIX "/__perigee/"
 #define WAIT_MS 25000 /* a client that has gone without a word is noticed when it is answered */
@@ -123,17 +125,77 @@ static bool is_up_to_date(const struct peri_exchange *exchange)
     return same;
 }
 
+/* The value of a header; empty when it is absent. */
+static const char *value_of(const struct peri_request *request, const char *name, size_t *len)
+{
+    int at = peri_request_find(request, 0, name, strlen(name));
+    *len = at >= 0 ? request->headers[at].value.len : 0;
+    return at >= 0 ? peri_request_at(request, request->headers[at].value) : "";
+}
+
+static bool has_value(const struct peri_request *request, const char *name, const char *value)
+{
+    size_t len = 0;
+    const char *found = value_of(request, name, &len);
+    return len == strlen(value) && memcmp(found, value, len) == 0;
+}
+
+static bool is_text(const char *text, size_t len, const char *wanted)
+{
+    return len == strlen(wanted) && strncasecmp(text, wanted, len) == 0;
+}
+
+static bool ends_with(const char *text, size_t len, const char *end)
+{
+    size_t end_len = strlen(end);
+    return len > end_len && strncasecmp(text + len - end_len, end, end_len) == 0;
+}
+
+/* Whether a host, without its port, is one that no stranger can have led here: an address, a name
+ * that is nobody's (RFC 6761), or one that this machine, or who started the server, gives it. */
+static bool is_own_host(const struct peri_config *config, const char *host, size_t len)
+{
+    char text[256];
+    unsigned char address[16];
+    if (len >= sizeof(text))
+        return false;
+    memcpy(text, host, len);
+    text[len] = '\0';
+    if (text[0] == '[' || inet_pton(AF_INET, text, address) == 1)
+        return true;
+    if (is_text(host, len, "localhost") || ends_with(host, len, ".localhost") ||
+        ends_with(host, len, ".test") || is_text(host, len, config->host))
+        return true;
+    for (unsigned i = 0; i < config->endpoint_count; i++) {
+        if (is_text(host, len, config->endpoints[i].text))
+            return true;
+    }
+    char own[256] = "";
+    gethostname(own, sizeof(own) - 1);
+    if (ends_with(host, len, ".local"))
+        len -= sizeof(".local") - 1;
+    return is_text(host, len, own);
+}
+
+/* Whether the client knows the server by a name of somebody else's. */
+static bool is_misled(const struct peri_exchange *exchange)
+{
+    size_t len = 0;
+    const char *host = value_of(&exchange->request, "host", &len);
+    const char *port = len > 0 ? memrchr(host, ':', len) : NULL;
+    if (port != NULL && memchr(port, ']', len - (size_t) (port - host)) == NULL)
+        len = (size_t) (port - host);
+    return len > 0 && !is_own_host(exchange->loop->config, host, len);
+}
+
 /* Browsers say where a request comes from. The error quotes the app's source: it is for its own
  * pages. */
 static bool is_foreign(const struct peri_request *request)
 {
-    int at = peri_request_find(request, 0, "sec-fetch-site", 14);
-    if (at < 0)
-        return false;
-    const char *site = peri_request_at(request, request->headers[at].value);
-    size_t len = request->headers[at].value.len;
-    return !(len == 11 && memcmp(site, "same-origin", len) == 0) &&
-           !(len == 4 && memcmp(site, "none", len) == 0);
+    size_t len = 0;
+    value_of(request, "sec-fetch-site", &len);
+    return len > 0 && !has_value(request, "sec-fetch-site", "same-origin") &&
+           !has_value(request, "sec-fetch-site", "none");
 }
 
 static void on_waited(struct peri_timer *timer)
@@ -167,9 +229,9 @@ static void send_script(struct peri_exchange *exchange)
 
 static bool wants_html(const struct peri_request *request)
 {
-    int at = peri_request_find(request, 0, "accept", 6);
-    return at >= 0 && memmem(peri_request_at(request, request->headers[at].value),
-                             request->headers[at].value.len, "text/html", 9) != NULL;
+    size_t len = 0;
+    const char *accepted = value_of(request, "accept", &len);
+    return memmem(accepted, len, "text/html", 9) != NULL;
 }
 
 static void add_escaped(struct peri_buf *html, const char *text, size_t len)
@@ -184,6 +246,21 @@ static void add_escaped(struct peri_buf *html, const char *text, size_t len)
     }
 }
 
+static void add_page(struct peri_buf *html, const char *title, const char *text, size_t len)
+{
+    peri_buf_addf(html,
+                  "<!DOCTYPE html>\n<html>\n<head><meta charset=\"utf-8\">"
+                  "<title>%s</title></head>\n<body>\n<pre>",
+                  title);
+    add_escaped(html, text, len);
+    peri_buf_add_lit(html, "</pre>\n</body>\n</html>\n");
+}
+
+static bool is_html(const struct peri_answer *answer)
+{
+    return answer->type_len >= 9 && strncasecmp(answer->type, "text/html", 9) == 0;
+}
+
 /* There is no app yet: a page that becomes the app's once it loads, or the plain text. */
 static void send_error(struct peri_exchange *exchange)
 {
@@ -192,10 +269,7 @@ static void send_error(struct peri_exchange *exchange)
     bool html = wants_html(&exchange->request);
     pthread_mutex_lock(&develop->mutex);
     if (html) {
-        peri_buf_add_lit(&body, "<!DOCTYPE html>\n<html>\n<head><meta charset=\"utf-8\">"
-                                "<title>The app does not load</title></head>\n<body>\n<pre>");
-        add_escaped(&body, develop->error.data, develop->error.len);
-        peri_buf_add_lit(&body, "</pre>\n</body>\n</html>\n");
+        add_page(&body, "The app does not load", develop->error.data, develop->error.len);
     } else {
         peri_buf_add(&body, develop->error.data, develop->error.len);
         peri_buf_add_byte(&body, '\n');
@@ -211,7 +285,9 @@ void peri_develop_run(struct peri_exchange *exchange)
     const char *path = peri_request_at(request, request->path);
     size_t len = request->path.len;
     bool reads = request->method == HTTP_GET || request->method == HTTP_HEAD;
-    if (reads && len == sizeof(PREFIX "reload") - 1 && memcmp(path, PREFIX "reload", len) == 0)
+    if (is_misled(exchange))
+        peri_answer_detail(exchange, 403, NULL);
+    else if (reads && len == sizeof(PREFIX "reload") - 1 && memcmp(path, PREFIX "reload", len) == 0)
         send_news(exchange);
     else if (reads && len == sizeof(PREFIX "reload.js") - 1 &&
              memcmp(path, PREFIX "reload.js", len) == 0)
@@ -338,22 +414,21 @@ static void take_lines(const char *lines, struct page_headers *headers)
     }
 }
 
-bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *exchange,
-                             const struct peri_answer *answer, struct peri_buf *page)
+/* Fills `page` with a whole page of HTML and the script in it; leaves it alone for other answers.
+ */
+static void add_script(lua_State *L, const struct peri_exchange *exchange,
+                       const struct peri_answer *answer, struct peri_buf *page)
 {
-    if (answer->body == NULL || answer->type_len < 9 ||
-        strncasecmp(answer->type, "text/html", 9) != 0)
-        return false;
     const char *place = place_of_script(answer->body, answer->body_len);
     if (place == NULL)
-        return false;
+        return;
     struct page_headers headers = {0};
     if (answer->headers != 0)
         take_pairs(L, answer->headers, &headers);
     if (answer->lines != NULL)
         take_lines(answer->lines, &headers);
     if (headers.encoded)
-        return false;
+        return;
     peri_buf_add(page, answer->body, (size_t) (place - answer->body));
     peri_buf_add_lit(page, "<script src=\"" PREFIX "reload.js\" data-state=\"");
     add_state(page, exchange->loop->server->develop, exchange->vm->life.generation->number);
@@ -362,5 +437,36 @@ bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *ex
         add_nonce(page, headers.policy, headers.policy_len);
     peri_buf_add_lit(page, "></script>");
     peri_buf_add(page, place, answer->body_len - (size_t) (place - answer->body));
-    return true;
+}
+
+/* Whether a browser opens this as a page of its own. */
+static bool is_navigation(const struct peri_request *request)
+{
+    return has_value(request, "sec-fetch-dest", "document") && wants_html(request);
+}
+
+void peri_develop_dress(struct lua_State *L, const struct peri_exchange *exchange,
+                        struct peri_answer *answer, struct peri_buf *page)
+{
+    struct peri_buf html = {0};
+    if (answer->body == NULL)
+        return;
+    if (answer->status >= 500 && answer->headers == 0 && answer->type_len > 0 && !is_html(answer) &&
+        is_navigation(&exchange->request)) {
+        add_page(&html, "The request failed", answer->body, answer->body_len);
+        answer->body = html.data;
+        answer->body_len = html.len;
+        answer->type = HTML_TYPE;
+        answer->type_len = sizeof(HTML_TYPE) - 1;
+    }
+    if (is_html(answer))
+        add_script(L, exchange, answer, page);
+    if (page->len > 0) {
+        answer->body = page->data;
+        answer->body_len = page->len;
+    }
+    if (html.len > 0 && page->len == 0) /* it stays a page without the script */
+        *page = html;
+    else
+        peri_buf_deinit(&html);
 }

@@ -9,7 +9,9 @@
  *     {"state":"5f0c-13","error":"..."}     version 13 does not load: shown above the page
  *
  * Answered here, in C, on the loop threads: no middleware, no VM and no fault of the app is in the
- * way. While the app has never loaded, every request is answered here, with that error.
+ * way. Only to who knows the server by its address or its own name: a site whose name was made to
+ * lead here (DNS rebinding) is the "same origin" for its pages. While the app has never loaded,
+ * every request is answered here, with that error.
  *
  * One struct for the process, NULL in production. The mutex guards the text; who answers holds a
  * copy for that long. */
@@ -47,9 +49,10 @@ void peri_develop_run(struct peri_exchange *exchange);
  * there is none. */
 void peri_develop_wake(struct peri_loop *loop, bool all);
 
-/* Fills `page` with the body of an answer and the script in it. Returns false for an answer that is
- * no whole page of HTML. L holds the headers of the answer, when it has some there. */
-bool peri_develop_add_script(struct lua_State *L, const struct peri_exchange *exchange,
-                             const struct peri_answer *answer, struct peri_buf *page);
+/* Makes an answer one with the script, its body in `page`, when it is a whole page of HTML; a
+ * failure of the host's own words becomes a page where a browser wants to show it, so that it
+ * reloads when it is mended. L holds the headers of the answer, when it has some there. */
+void peri_develop_dress(struct lua_State *L, const struct peri_exchange *exchange,
+                        struct peri_answer *answer, struct peri_buf *page);
 
 #endif

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -186,8 +187,8 @@ def test_what_is_not_the_apps_own_loads_nothing(dev, app, name):
     (app.folder / name).write_text("new")
     app.save_by_rename("two")
     answers(server, "two")
+    server.wait_for_log(r"reloaded in.*\(words.lua\)")
     assert reloads(server) == 1
-    assert "(words.lua)" in server.output
 
 
 def test_its_own_output_loads_nothing(app):
@@ -433,6 +434,30 @@ def test_news_are_not_for_other_sites(dev, app):
     assert server.get("/__perigee/other").status == 404
 
 
+def test_news_are_not_for_names_that_were_made_to_lead_here(dev, app):
+    server = dev(app.folder)
+
+    def status(host, path="/__perigee/reload"):
+        with server.connect() as conn:
+            conn.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+            return conn.answer().status
+
+    own = ["127.0.0.1", "localhost", "LOCALHOST", "app.localhost", "shop.test", "[::1]", "192.168.0.7", "10.0.0.1"]
+    own += [socket.gethostname(), socket.gethostname() + ".local"]
+    for host in own:
+        assert status(host) == status(f"{host}:{server.port}") == 200, host
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost"):
+        assert status(host) == status(f"{host}:{server.port}") == 403, host
+        assert status(host, "/__perigee/reload.js") == 403
+        assert status(host, "/") == 200  # the app's own answers are its own affair
+    app.say("two'")
+    other = dev(app.folder)
+    with other.connect() as conn:
+        conn.send("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        answer = conn.answer()
+        assert answer.status == 403 and b"words.lua" not in answer.body
+
+
 @pytest.mark.parametrize("leave", ["close", "reset", "half_close"])
 def test_listeners_may_leave(dev, app, leave):
     server = dev(app.folder)
@@ -526,6 +551,36 @@ def test_the_page_of_an_app_that_never_loaded_becomes_the_apps(browser, dev, app
     sees(browser, f"{OVERLAY}?.innerText.includes('words.lua:1')")
     app.say("two")
     sees(browser, f"{heading('two')} && !{OVERLAY}")
+
+
+@pytest.mark.parametrize(
+    "fails",
+    ["local x = nil; return x.y", "error('burnt')", "perigee.sleep(1e9)", "return { f = print }"],
+)
+def test_a_page_of_a_failure_reloads_when_it_is_mended(browser, dev, app, fails):
+    route = """
+        app:get("/fails", { timeout_ms = 100 }, function() %s end)
+        return app"""
+    (app.folder / "app.lua").write_text(APP.replace("return app", route % fails))
+    server = dev(app.folder)
+    browser.open(server.url + "/fails")
+    sees(browser, r"/nil value|burnt|Gateway Timeout|Internal Server/.test(document.body.innerText)")
+    mended = "return perigee.html('<html><body><h1>mended</h1></body></html>')"
+    (app.folder / "app.lua").write_text(APP.replace("return app", route % mended))
+    sees(browser, heading("mended"))
+
+
+def test_only_browsers_see_a_failure_as_a_page(dev, app):
+    text = APP.replace("return app", 'app:get("/bad", function() return { f = print } end) return app')
+    (app.folder / "app.lua").write_text(text)
+    server = dev(app.folder)
+    page = server.get("/bad", "Accept: text/html", "Sec-Fetch-Dest: document")
+    assert page.header("content-type") == "text/html; charset=utf-8"
+    assert b"<pre>Internal Server Error</pre>" in page.body and b"__perigee" in page.body
+    for fields in (["Accept: text/html", "Sec-Fetch-Dest: empty"], ["Accept: */*"], []):
+        plain = server.get("/bad", *fields)
+        assert plain.status == 500 and plain.body == b"Internal Server Error"
+    assert server.get("/none", "Accept: text/html", "Sec-Fetch-Dest: document").body[:1] == b"{"
 
 
 def test_the_documentation_reloads(browser, dev, app):

@@ -9,6 +9,7 @@ local hop = require("perigee.hop")
 local host = require("perigee.host")
 local inputs = require("perigee.inputs")
 local node_of = require("perigee.node")
+local rounds = require("perigee.rounds")
 local source = require("perigee.source")
 local threaded = require("perigee.threaded")
 
@@ -24,6 +25,7 @@ local M = {}
 ---@field close? fun(value: any, err: any)
 ---@field scope "request"|"response"|"app"
 ---@field cache boolean
+---@field parallel? boolean runs at the same time as its neighbours that are parallel, too
 ---@field scheme? table what openapi.lua says of a security scheme
 local Dependency = {}
 Dependency.__index = Dependency
@@ -34,6 +36,7 @@ local OPTIONS = {
   close = "function",
   scope = "string",
   cache = "boolean",
+  parallel = "boolean",
   uses_scopes = "boolean",
 }
 for name, expected in pairs(inputs.options) do
@@ -45,7 +48,8 @@ local SCOPES = { request = true, response = true, app = true }
 local sequence = 0
 
 --- A dependency with inputs, dependencies or cleanup of its own. A plain function (req) is one, too, and so is
---- an object that can be called.
+--- an object that can be called. With `parallel = true` it runs at the same time as its neighbours that say so,
+--- too, and that it does not need; a threaded one on a worker of its own.
 ---@param options table
 ---@param run? fun(req: perigee.Request): any makes the value; or give `open` and perhaps `close`
 ---@return perigee.Dependency
@@ -82,6 +86,7 @@ function M.new(options, run)
     close = options.close,
     scope = options.scope or "request",
     cache = options.cache ~= false,
+    parallel = options.parallel,
     uses_scopes = options.uses_scopes,
     source = where,
     file = file,
@@ -336,13 +341,16 @@ function M.plan(entries, groups, overrides)
     end
     open[dependency] = true
     local scopes = join_scopes(outer, entry.scopes)
+    local is_threaded = dependency.scope ~= "app" and threaded.is(dependency.run or dependency.open)
     local step = {
       dependency = dependency,
       names = {},
       groups = {},
       needs = {},
       scopes = dependency.uses_scopes and scopes or nil,
-      threaded = dependency.scope ~= "app" and threaded.is(dependency.run or dependency.open),
+      parallel = dependency.parallel and dependency.scope ~= "app",
+      threaded = is_threaded and not dependency.parallel,
+      apart = is_threaded and dependency.parallel, -- a hop of its own
     }
     for _, sub in ipairs(dependency.deps) do
       local index = add(sub, scopes)
@@ -497,12 +505,14 @@ end
 ---@return fun(req: perigee.Request, invalid: string?, failed: table?): any
 function M.resolving(plan, handler, singletons, legs)
   local steps, names = plan.steps, plan.names
-  local here, parted = {}, {}
+  local here, parted, indices, apart = {}, {}, {}, {}
   for i, step in ipairs(steps) do
-    here[i] = make_call(step, singletons)
-    parted[i] = legs and step.threaded and hop.one(plan, i) or here[i]
+    here[i], indices[i] = make_call(step, singletons), i
+    parted[i] = legs and (step.threaded or step.apart) and hop.one(plan, i) or here[i]
+    apart[i] = step.apart and parted[i] or here[i]
   end
-  local way = legs and hop.way(plan, legs, here)
+  local way = legs and hop.way(plan, legs, apart)
+  local together = rounds.any(steps) and rounds.runner(steps, indices, here, errors.is_answer)
 
   return keeping(plan, function(req, invalid, failed, kept)
     local values, broken = {}, {}
@@ -521,6 +531,8 @@ function M.resolving(plan, handler, singletons, legs)
       if answer then
         return answer
       end
+    elseif together then
+      together(req, values, kept)
     else
       for i = 1, #calls do
         values[i] = calls[i](req, values, kept)

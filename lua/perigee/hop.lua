@@ -1,7 +1,9 @@
 --- The way of a request of which a part is threaded: which dependencies run on the loop and which on a worker,
 --- in as few hops as their needs allow, and what travels with each hop. Planned once, at load.
 
+local errors = require("perigee.errors")
 local host = require("perigee.host")
+local rounds = require("perigee.rounds")
 local threaded = require("perigee.threaded")
 
 local M = {}
@@ -100,7 +102,7 @@ function M.legs(plan, handler)
   local any = threaded.is(handler)
   for i, step in ipairs(plan.steps) do
     left[i] = i
-    any = any or step.threaded
+    any = any or step.threaded or step.apart
   end
   if not any then
     return nil
@@ -109,7 +111,7 @@ function M.legs(plan, handler)
   while #left > 0 do
     local leg, later = { there = there }, {}
     for _, i in ipairs(left) do
-      local ready = plan.steps[i].threaded == there
+      local ready = (plan.steps[i].threaded or false) == there
       for _, need in ipairs(plan.steps[i].needs) do
         ready = ready and done[need]
       end
@@ -231,21 +233,20 @@ end
 ---@param calls function[]
 ---@return fun(req: perigee.Request, values: table, kept: table): perigee.Response?
 function M.way(plan, legs, calls)
-  local keys, fetches = M.keys(plan), {}
+  local keys, runs = M.keys(plan), {}
   for n, leg in ipairs(legs) do
-    fetches[n] = leg.there and not leg.final and fetching(plan, leg, keys) or nil
+    if not leg.there then
+      runs[n] = rounds.runner(plan.steps, leg, calls, errors.is_answer)
+    elseif not leg.final then
+      runs[n] = fetching(plan, leg, keys)
+    end
   end
   return function(req, values, kept)
     for n, leg in ipairs(legs) do
       if leg.final then
         return finish(leg, keys, req, values)
-      elseif leg.there then
-        fetches[n](req, values, kept)
-      else
-        for _, i in ipairs(leg) do
-          values[i] = calls[i](req, values, kept)
-        end
       end
+      runs[n](req, values, kept)
     end
   end
 end

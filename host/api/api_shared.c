@@ -439,7 +439,8 @@ static int snapshot_finish(lua_State *L, struct peri_op *op)
 
 static int start_snapshot(lua_State *L, void (*run)(struct peri_job *job))
 {
-    const char *path = luaL_checkstring(L, 1);
+    luaL_checktype(L, 1, LUA_TSTRING); /* a number would be a file's name, too */
+    const char *path = lua_tostring(L, 1);
     struct snapshot_job *self = peri_task_current(L) != NULL
                                     ? peri_job_new(L, sizeof(*self))
                                     : peri_job_new_in_place(L, sizeof(*self));

@@ -13,11 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SETTLE_MS 20
+#define SETTLE_MS 12
 #define SETTLE_MAX_MS 200
 #define GAP_MS 5
 #define NEVER_SETTLES_MS 2000
 #define POLL_MS 500
+#define UNSURE_MS 20 /* between looks at a file that is being written */
+#define MAX_UNSURE 5
 #define RECENT_NS 100000000    /* a file this young may change without its times telling */
 #define COMPARED_BYTES 4194304 /* a longer file is told by its size and times alone */
 #define MAX_FILES 20000
@@ -435,12 +437,31 @@ static size_t compare(const struct peri_watch_state *before, const struct peri_w
     return changes;
 }
 
+/* Whether a file has become empty, or is gone: as a rule somebody is about to write it. */
+static bool is_being_written(const struct peri_watch_state *before,
+                             const struct peri_watch_state *now)
+{
+    for (size_t i = 0; i < before->count; i++) {
+        const struct peri_watch_file *file = find_file(now, before->files[i].path);
+        if (before->files[i].size > 0 && (file == NULL || file->size == 0))
+            return true;
+    }
+    return false;
+}
+
 static void compare_now(struct peri_watch *watch)
 {
     struct peri_watch_state now = {0};
     struct peri_watch_state before = watch->state;
     const char *first = NULL;
     take_state(watch, &now);
+    if (watch->unsure < MAX_UNSURE && is_being_written(&before, &now)) {
+        watch->unsure++;
+        free_state(&now);
+        uv_timer_start(&watch->settle, on_settled, UNSURE_MS, 0);
+        return;
+    }
+    watch->unsure = 0;
     size_t changes = compare(&before, &now, &first);
     watch->state = now;
     if (changes > 0)

@@ -1,8 +1,9 @@
 /* Watches the files of an app and says when what they hold has changed and has come to rest.
  *
- * Events of the system only say "look": they are coalesced until 20 ms have passed without one
+ * Events of the system only say "look": they are coalesced until 12 ms have passed without one
  * (half-written files, editors that write in two steps). After 200 ms a shorter gap will do. Then
- * the folder is walked, and files are compared by content with what was there before: a touch
+ * the folder is walked; where a file has become empty or is gone, again for up to 100 ms, as it is
+ * likely to come back; and files are compared by content with what was there before: a touch
  * changes nothing, and neither a lost event nor one too many does harm. Links are followed, to
  * folders and to files. Where the system has no watches left, the folder is walked twice a second.
  *
@@ -38,6 +39,7 @@ struct peri_watch {
     struct peri_list folders;
     char **outside; /* paths of files that stand elsewhere */
     size_t outside_count;
+    unsigned unsure; /* how often what was seen looked unfinished */
     uv_timer_t settle;
     uv_timer_t poll;
     uint64_t first_event; /* uv_now() of the first one since the last walk */

@@ -571,15 +571,15 @@ def test_a_page_of_a_failure_reloads_when_it_is_mended(browser, dev, app, fails)
 
 
 def test_only_browsers_see_a_failure_as_a_page(dev, app):
-    text = APP.replace("return app", 'app:get("/bad", function() return { f = print } end) return app')
-    (app.folder / "app.lua").write_text(text)
+    late = 'app:get("/late", { timeout_ms = 1 }, function() perigee.sleep(1e9) end) return app'
+    (app.folder / "app.lua").write_text(APP.replace("return app", late))
     server = dev(app.folder)
-    page = server.get("/bad", "Accept: text/html", "Sec-Fetch-Dest: document")
+    page = server.get("/late", "Accept: text/html", "Sec-Fetch-Dest: document")
     assert page.header("content-type") == "text/html; charset=utf-8"
-    assert b"<pre>Internal Server Error</pre>" in page.body and b"__perigee" in page.body
+    assert b'<pre>{"detail":"Gateway Timeout"}</pre>' in page.body and b"__perigee" in page.body
     for fields in (["Accept: text/html", "Sec-Fetch-Dest: empty"], ["Accept: */*"], []):
-        plain = server.get("/bad", *fields)
-        assert plain.status == 500 and plain.body == b"Internal Server Error"
+        plain = server.get("/late", *fields)
+        assert plain.status == 504 and plain.body == b'{"detail":"Gateway Timeout"}'
     assert server.get("/none", "Accept: text/html", "Sec-Fetch-Dest: document").body[:1] == b"{"
 
 

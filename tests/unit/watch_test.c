@@ -136,6 +136,20 @@ static void a_file_that_goes_is_a_change(void **state)
     expect(*state, "app.lua+0");
 }
 
+static void a_file_that_is_emptied_has_time_to_be_written(void **state)
+{
+    struct bench *bench = *state;
+    write_file(bench, "app.lua", "");
+    while (bench->watch.unsure == 0)
+        uv_run(&bench->uv, UV_RUN_ONCE);
+    assert_string_equal(bench->said, "");
+    write_file(bench, "app.lua", "one");
+    write_file(bench, "z.lua", "new");
+    expect(bench, "z.lua+0");
+    write_file(bench, "app.lua", ""); /* and stays so */
+    expect(bench, "app.lua+0");
+}
+
 static void a_new_folder_is_watched(void **state)
 {
     struct bench *bench = *state;
@@ -186,6 +200,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_size_does_not_tell_the_content_does, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_goes_is_a_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_emptied_has_time_to_be_written, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_new_folder_is_watched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_elsewhere_is_watched_when_it_is_named, set_up,
                                         tear_down),

@@ -162,6 +162,24 @@ static int send_answer(lua_State *L, struct peri_exchange *exchange,
     return 0;
 }
 
+int peri_answer_early_hints(lua_State *L, struct peri_exchange *exchange, int headers)
+{
+    struct peri_conn *conn = exchange->conn;
+    bool understood = !(exchange->request.flags & PERI_REQUEST_HTTP_1_0);
+    if (conn == NULL || exchange->status != 0 || !understood)
+        return 0;
+    struct peri_buf *out = peri_conn_out(conn);
+    size_t before = out->len;
+    peri_buf_add_lit(out, "HTTP/1.1 103 Early Hints\r\n");
+    if (peri_answer_add_headers(L, headers, out) != 0) {
+        out->len = before;
+        return -1;
+    }
+    peri_buf_add_lit(out, "\r\n");
+    peri_conn_send(conn, NULL, 0);
+    return 1;
+}
+
 /* How the app wants its errors to look. */
 static struct peri_error_style error_style(const struct peri_exchange *exchange)
 {

@@ -558,9 +558,29 @@ static int request_after(lua_State *L)
     return 0;
 }
 
+/* req:early_hints(headers): sends them before the answer; whether there was anybody to read them.
+ */
+static int request_early_hints(lua_State *L)
+{
+    struct peri_exchange *exchange = exchange_of(L, REQUEST_TYPE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    peri_response_call(L, "header_list", 1, 1);
+    int sent = peri_answer_early_hints(L, exchange, 2);
+    if (sent < 0)
+        return luaL_error(L, "req:early_hints: %s", lua_tostring(L, -1));
+    lua_pushboolean(L, sent);
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
-    {"after", request_after},   {"all", request_all},   {"body", request_body},
-    {"chunks", request_chunks}, {"json", request_json}, {NULL, NULL},
+    {"after", request_after},
+    {"all", request_all},
+    {"body", request_body},
+    {"chunks", request_chunks},
+    {"early_hints", request_early_hints},
+    {"json", request_json},
+    {NULL, NULL},
 };
 
 /* --- the object --------------------------------------------------------------------------------

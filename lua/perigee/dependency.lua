@@ -275,7 +275,8 @@ end
 
 -- What a dependency with inputs of its own is called with: its own values, else the request.
 local View = {}
-local METHODS = { after = true, all = true, body = true, chunks = true, json = true }
+local METHODS =
+  { after = true, all = true, body = true, chunks = true, early_hints = true, json = true }
 
 function View.__index(view, key)
   local req = rawget(view, View)

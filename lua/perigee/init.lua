@@ -29,6 +29,9 @@ local threaded = require("perigee.threaded")
 ---@field json fun(self: perigee.Request): any the body as JSON
 ---@field chunks fun(self: perigee.Request): fun(): string? the body as it arrives
 ---@field all fun(self: perigee.Request, source: "query"|"headers"|"cookies", name: string): string[] as sent
+---@field early_hints fun(self: perigee.Request, headers: table<string, string|string[]>): boolean sends 103 with
+--- what the client may fetch meanwhile (`{ Link = "</app.css>; rel=preload; as=style" }`); false where nobody reads
+--- it: HTTP/1.0, or a worker thread
 ---@field after fun(self: perigee.Request, task: function, ...: any) runs once the answer is sent
 
 --- What a streamed answer is written to.

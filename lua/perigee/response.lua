@@ -257,6 +257,7 @@ function M.replace(answer, extra)
 end
 
 host.response.pending = pending
+host.response.header_list = headers.list
 host.response.merge = M.merge
 
 -- A response with a file becomes what the request asks of the file.

@@ -187,3 +187,83 @@ def test_a_request_used_after_its_end_raises(answers, what):
         assert "request" in got["message"], got
         conn.request("POST", "/keep")
         assert conn.answer().status == 200
+
+
+# Early hints
+
+HINTS = """
+local perigee = require("perigee")
+local app = perigee.app({ openapi_url = false })
+local gate = perigee.task.channel(1)
+local LINK = "</app.css>; rel=preload; as=style"
+
+app:use(function(req, next)
+  if req.query.outer then
+    req:early_hints({ { "Link", "</outer.css>" } })
+  end
+  return next(req)
+end)
+app:get("/page", function(req)
+  local sent = req:early_hints({ Link = { LINK, "</app.js>" }, ["X-Hint"] = "1" })
+  gate:receive()
+  return { sent = sent }
+end)
+app:get("/go", function()
+  gate:send(true)
+end)
+app:get("/told", function(req)
+  return req:early_hints({ Link = LINK })
+end)
+app:get("/split", function(req)
+  return req:early_hints({ Link = "a\\r\\nb: c" })
+end)
+app:get("/late", function(req)
+  return perigee.stream(function(out)
+    out:write("begun ")
+    out:write(tostring(req:early_hints({ Link = LINK })))
+  end)
+end)
+app:get("/there", perigee.threaded(function(req)
+  return req:early_hints({ Link = LINK })
+end))
+return app
+"""
+
+
+@pytest.fixture
+def hints(serve, write_app):
+    return serve(write_app(HINTS), "--threads", 1)
+
+
+def test_early_hints_arrive_while_the_handler_waits(hints):
+    with hints.connect() as conn:
+        conn.request("GET", "/page?outer=1")
+        assert conn.head().header("link") == "</outer.css>"
+        early = conn.head()
+        assert (early.status, early.header("x-hint")) == (103, "1")
+        assert early.all("link") == ["</app.css>; rel=preload; as=style", "</app.js>"]
+        assert early.header("content-length") is None
+        hints.get("/go")
+        answer = conn.answer()
+        assert (answer.status, answer.body, answer.header("link")) == (200, b'{"sent":true}', None)
+        conn.request("GET", "/told")
+        assert (conn.head().status, conn.answer().body) == (103, b"true")
+
+
+def test_nobody_who_would_not_understand_gets_early_hints(hints):
+    with hints.connect() as conn:
+        conn.request("GET", "/told", version="1.0")
+        assert conn.answer().body == b"false"
+    assert hints.get("/late").body == b"begun false"
+    assert hints.json("/there") is False
+
+
+def test_early_hints_cannot_split_an_answer(hints):
+    assert hints.get("/split").status == 500
+    hints.wait_for_log("req:early_hints: header 'Link'")
+
+
+def test_usual_clients_pass_over_early_hints(hints):
+    with hints.client() as client:
+        assert client.get("/told").json() is True
+        assert client.get("/told").json() is True

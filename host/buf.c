@@ -33,6 +33,11 @@ void peri_buf_grow(struct peri_buf *buf, size_t more)
 void peri_buf_add_int(struct peri_buf *buf, int64_t value)
 {
     char *at = peri_buf_reserve(buf, MOST_DIGITS + 1);
+    if ((uint64_t) value < 10) { /* as most of them are */
+        *at = (char) ('0' + value);
+        buf->len++;
+        return;
+    }
     uint64_t rest = (uint64_t) value;
     if (value < 0) {
         *at++ = '-';

@@ -192,7 +192,8 @@ __attribute__((cold)) static const char *fail(struct parser *parser, const char 
 
 static inline const char *skip_space(const char *at, const char *end)
 {
-    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+    while (at < end && (unsigned char) *at <= ' ' &&
+           (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
         at++;
     return at;
 }
@@ -666,39 +667,43 @@ static bool add_special(struct peri_buf *out, const char *at, const char *end)
     return true;
 }
 
-bool peri_json_add_string(struct peri_buf *out, const char *bytes, size_t len)
+static __attribute__((noinline)) bool add_string_slowly(struct peri_buf *out, const char *bytes,
+                                                        size_t len)
 {
     size_t start = out->len;
-    char *to = peri_buf_reserve(out, len + 2 + PERI_WORD); /* the last word is written whole */
     const char *end = bytes + len;
-    const char *at = bytes;
-
-    *to++ = '"';
-    for (; end - at >= PERI_WORD; at += PERI_WORD, to += PERI_WORD) {
-        uint64_t word = peri_load_word(at);
-        if (mark_special(word) != 0)
-            break;
-        peri_store_word(to, word);
-    }
-    size_t rest = (size_t) (end - at);
-    if (rest < PERI_WORD) {
-        uint64_t last = peri_load_rest(at, rest);
-        if (mark_special(last | PERI_EACH(' ') << (8 * rest)) == 0) {
-            peri_store_word(to, last);
-            to[rest] = '"';
-            out->len += len + 2;
-            return true;
-        }
-    }
-    while (at < end && !is_special(*at))
-        *to++ = *at++;
-    out->len += 1 + (size_t) (at - bytes);
-
+    const char *at = skip_plain(bytes, end);
+    peri_buf_add_byte(out, '"');
+    peri_buf_add(out, bytes, (size_t) (at - bytes));
     if (at < end && !add_special(out, at, end)) {
         out->len = start;
         return false;
     }
     peri_buf_add_byte(out, '"');
+    return true;
+}
+
+/* Calls nothing where the text is plain and there is room: most texts are short. */
+bool peri_json_add_string(struct peri_buf *out, const char *bytes, size_t len)
+{
+    if (__builtin_expect(out->cap - out->len < len + 2 + PERI_WORD, 0)) /* the last one is whole */
+        return add_string_slowly(out, bytes, len);
+    char *to = out->data + out->len;
+    const char *at = bytes;
+    size_t rest = len;
+    *to++ = '"';
+    for (; rest >= PERI_WORD; at += PERI_WORD, to += PERI_WORD, rest -= PERI_WORD) {
+        uint64_t word = peri_load_word(at);
+        if (mark_special(word) != 0)
+            return add_string_slowly(out, bytes, len);
+        peri_store_word(to, word);
+    }
+    uint64_t last = peri_load_rest(at, rest);
+    if (mark_special(last | PERI_EACH(' ') << (8 * rest)) != 0)
+        return add_string_slowly(out, bytes, len);
+    peri_store_word(to, last);
+    to[rest] = '"';
+    out->len += len + 2;
     return true;
 }
 

@@ -52,6 +52,8 @@ bool peri_validate_array(const struct peri_site *site)
     bool sound = true;
     const struct peri_json_node *item = node + 1;
     for (uint32_t i = 0; i < count; i++, item += item->skip) {
+        if (peri_take_plain(result, type->array.item, item))
+            continue;
         struct peri_loc loc = {.up = site->loc, .index = i};
         sound = peri_validate(site->run, type->array.item, item, &loc) && sound;
     }

@@ -247,38 +247,6 @@ static bool scalar_node(lua_State *L, int index, const struct peri_type *type,
     }
 }
 
-/* Whether a number keeps all bounds; NaN keeps none. What is refused is the validator's to say. */
-static bool keeps_number(const struct peri_type *type, double value)
-{
-    const struct peri_number_bounds *bounds = &type->number.bounds;
-    unsigned present = bounds->present;
-    if (present == 0)
-        return !type->number.finite || isfinite(value);
-    return !(present & PERI_MULTIPLE) && isfinite(value) &&
-           (!(present & PERI_LE) || value <= bounds->le) &&
-           (!(present & PERI_LT) || value < bounds->lt) &&
-           (!(present & PERI_GE) || value >= bounds->ge) &&
-           (!(present & PERI_GT) || value > bounds->gt);
-}
-
-static bool keeps_integer(const struct peri_type *type, int64_t value)
-{
-    const struct peri_integer_bounds *bounds = &type->integer;
-    unsigned present = bounds->present;
-    return !(present & PERI_MULTIPLE) && (!(present & PERI_LE) || value <= bounds->le) &&
-           (!(present & PERI_LT) || value < bounds->lt) &&
-           (!(present & PERI_GE) || value >= bounds->ge) &&
-           (!(present & PERI_GT) || value > bounds->gt);
-}
-
-/* Whether a text keeps its bounds whatever its characters are: as many bytes are at most as many
- * code points, and at least a quarter. */
-static bool keeps_length(const struct peri_type *type, size_t len)
-{
-    return (!type->string.has_max || len <= (size_t) type->string.max) &&
-           (!type->string.has_min || (len + 3) / 4 >= (size_t) type->string.min);
-}
-
 /* What needs no validator: the Lua value is just what its type wants. */
 static bool encode_plain(struct encoder *e, int index, const struct peri_type *type)
 {
@@ -286,21 +254,20 @@ static bool encode_plain(struct encoder *e, int index, const struct peri_type *t
     const char *text = NULL;
     switch (lua_type(e->L, index)) {
     case LUA_TSTRING:
-        if (type->kind != PERI_KIND_STRING || type->string.pattern || type->string.strip ||
-            type->string.lower || type->string.upper)
+        if (type->kind != PERI_KIND_STRING)
             return false;
         text = lua_tolstring(e->L, index, &len);
-        return keeps_length(type, len) && peri_json_add_string(e->out, text, len);
+        return peri_keeps_text(type, len) && peri_json_add_string(e->out, text, len);
     case LUA_TNUMBER:
         if (type->kind == PERI_KIND_NUMBER) {
             double number = lua_tonumber(e->L, index);
-            if (!keeps_number(type, number))
+            if (!peri_keeps_number(type, number))
                 return false;
             add_number(e->out, number);
             return true;
         }
         if (type->kind != PERI_KIND_INTEGER || !lua_isinteger(e->L, index) ||
-            !keeps_integer(type, lua_tointeger(e->L, index)))
+            !peri_keeps_integer(type, lua_tointeger(e->L, index)))
             return false;
         peri_buf_add_int(e->out, lua_tointeger(e->L, index));
         return true;
@@ -555,6 +522,8 @@ static struct filter filter_item(struct filter filter, int64_t index, bool *keep
 
 /* ---------------------------------------------------------------- models --- */
 
+enum { CLASS_UNKNOWN, CLASS_NONE, CLASS_FOUND };
+
 /* A model's value under work. */
 struct subject {
     const struct peri_model *model;
@@ -562,13 +531,27 @@ struct subject {
     int index;      /* of the value */
     int set_names;  /* of the names that were set; 0: what is there is set */
     bool is_object; /* userdata: fields are read through __index */
-    bool has_class; /* a table: those it lacks, too */
+    uint8_t class;  /* a table: whether it has those that it lacks; looked at when one is missing */
     bool first;     /* nothing is written yet */
 };
 
+/* Whether the value is a table whose class, as Lua has them, may have further fields. The
+ * metatables of our own values have methods only. */
+static bool has_class(lua_State *L, struct subject *subject)
+{
+    if (subject->class == CLASS_UNKNOWN) {
+        int top = lua_gettop(L);
+        bool found = lua_getmetatable(L, subject->index) &&
+                     lua_rawgetp(L, top + 1, &peri_json_members) == LUA_TNIL &&
+                     lua_getfield(L, top + 1, "__index") != LUA_TNIL;
+        lua_settop(L, top);
+        subject->class = found ? CLASS_FOUND : CLASS_NONE;
+    }
+    return subject->class == CLASS_FOUND;
+}
+
 /* Pushes the value of a field, looked up by its name in Lua, then by its name on the wire. */
-static int push_field(struct encoder *e, const struct subject *subject,
-                      const struct peri_member *member)
+static int push_field(struct encoder *e, struct subject *subject, const struct peri_member *member)
 {
     lua_State *L = e->L;
     lua_rawgeti(L, e->lua_values, member->key);
@@ -580,7 +563,7 @@ static int push_field(struct encoder *e, const struct subject *subject,
         lua_pushlstring(L, member->wire.data, member->wire.len);
         kind = lua_rawget(L, subject->index);
     }
-    if (kind == LUA_TNIL && subject->has_class) { /* a field that its class has, or computes */
+    if (kind == LUA_TNIL && has_class(L, subject)) { /* a field that its class has, or computes */
         lua_pop(L, 1);
         lua_rawgeti(L, e->lua_values, member->key);
         kind = lua_gettable(L, subject->index);
@@ -657,6 +640,28 @@ static void write_key(struct encoder *e, struct subject *subject, struct peri_te
         peri_buf_add_byte(e->out, ',');
     subject->first = false;
     peri_buf_add(e->out, json.data, json.len);
+}
+
+/* A member whose value is a scalar that is just what its type wants. False leaves it to
+ * encode_member(); nothing has happened then. */
+static inline bool encode_plain_member(struct encoder *e, struct subject *subject,
+                                       const struct peri_member *member)
+{
+    const struct peri_type *type = member->type;
+    if (type->kind > PERI_KIND_BOOLEAN || type->serializer != NULL)
+        return false;
+    const size_t start = e->out->len;
+    const bool first = subject->first;
+    lua_rawgeti(e->L, e->lua_values, member->key);
+    lua_rawget(e->L, subject->index);
+    write_key(e, subject, e->program->options.by_name ? member->json_name : member->json_wire);
+    bool done = encode_plain(e, -1, type);
+    if (!done) {
+        e->out->len = start;
+        subject->first = first;
+    }
+    lua_pop(e->L, 1);
+    return done;
 }
 
 static bool encode_member(struct encoder *e, struct subject *subject,
@@ -778,18 +783,6 @@ static bool encode_computed(struct encoder *e, struct subject *subject, struct f
     return true;
 }
 
-/* Whether the value at `index` is a table whose class, as Lua has them, may have further fields.
- * The metatables of our own values have methods only. */
-static bool has_class(lua_State *L, int index)
-{
-    int top = lua_gettop(L);
-    bool found = lua_getmetatable(L, index) &&
-                 lua_rawgetp(L, top + 1, &peri_json_members) == LUA_TNIL &&
-                 lua_getfield(L, top + 1, "__index") != LUA_TNIL;
-    lua_settop(L, top);
-    return found;
-}
-
 static bool encode_model(struct encoder *e, int index, const struct peri_type *type,
                          struct filter filter, const struct peri_loc *loc)
 {
@@ -800,7 +793,6 @@ static bool encode_model(struct encoder *e, int index, const struct peri_type *t
         lua_pop(L, 1);
         subject.is_object = true;
     }
-    subject.has_class = !subject.is_object && has_class(L, index);
     if (!subject.is_object && (lua_type(L, index) != LUA_TTABLE || lua_rawlen(L, index) > 0)) {
         struct peri_run run;
         return validate_whole(e, index, type, loc, &run);
@@ -808,8 +800,13 @@ static bool encode_model(struct encoder *e, int index, const struct peri_type *t
     if (e->program->options.exclude_unset && peri_push_set_names(L, index))
         subject.set_names = lua_gettop(L);
     peri_buf_add_byte(e->out, '{');
+    const struct peri_encode_options *options = &e->program->options;
+    bool plain = !subject.is_object && filter.include == NULL && filter.exclude == NULL &&
+                 !options->exclude_unset && !options->exclude_defaults;
     for (uint32_t i = 0; i < type->model.count; i++) {
-        if (!encode_member(e, &subject, &type->model.members[i], filter))
+        const struct peri_member *member = &type->model.members[i];
+        if (!(plain && encode_plain_member(e, &subject, member)) &&
+            !encode_member(e, &subject, member, filter))
             return false;
     }
     if (type->model.extra != PERI_EXTRA_IGNORE && !subject.is_object &&

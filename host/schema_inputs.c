@@ -201,19 +201,53 @@ static struct peri_loc source_loc(enum peri_source source)
 
 /* --------------------------------------------------- separate parameters --- */
 
+/* Appends a value that is just what its type wants; false leaves it to the validator. */
+static inline bool take_plainly(struct reader *reader, const struct peri_type *type,
+                                const struct peri_field *field)
+{
+    struct peri_result *result = reader->run.result;
+    int64_t integer = 0;
+    if (type->checks != NULL || field->file != NULL || field->value_len == 0)
+        return false;
+    switch ((enum peri_kind) type->kind) {
+    case PERI_KIND_STRING:
+        if (!peri_keeps_text(type, field->value_len) ||
+            !peri_bytes_are_ascii(field->value, field->value_len))
+            return false;
+        peri_add_text(result, field->value, field->value_len);
+        return true;
+    case PERI_KIND_INTEGER:
+        if (type->strict || !peri_short_integer_read(field->value, field->value_len, &integer) ||
+            !peri_keeps_integer(type, integer))
+            return false;
+        peri_value_add(result, PERI_VALUE_INTEGER)->integer = integer;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static __attribute__((noinline)) void read_member(struct reader *reader,
+                                                  const struct peri_group *group,
+                                                  const struct pairs *pairs,
+                                                  const struct peri_member *member)
+{
+    struct peri_loc outer = source_loc(group->source);
+    struct peri_loc loc = {.up = &outer, .name = member->wire.data, .len = member->wire.len};
+    struct peri_json_node *room = peri_arena_take(arena_of(reader), sizeof(*room));
+    const struct peri_json_node *node = read_parameter(reader, pairs, member->type, member->wire,
+                                                       group->source == PERI_SOURCE_FORM, room);
+    validate_value(reader, member->type, node, &loc);
+}
+
 static void read_separate(struct reader *reader, const struct peri_group *group,
                           const struct pairs *pairs)
 {
-    struct peri_loc outer = source_loc(group->source);
-    struct peri_json_node *rooms =
-        peri_arena_take(arena_of(reader), group->fields.count * sizeof(*rooms));
     for (uint32_t i = 0; i < group->fields.count; i++) {
         const struct peri_member *member = &group->fields.members[i];
-        struct peri_loc loc = {.up = &outer, .name = member->wire.data, .len = member->wire.len};
-        const struct peri_json_node *node =
-            read_parameter(reader, pairs, member->type, member->wire,
-                           group->source == PERI_SOURCE_FORM, &rooms[i]);
-        validate_value(reader, member->type, node, &loc);
+        const struct peri_field *field = find_pair(pairs, member->wire);
+        if (field == NULL || !take_plainly(reader, member->type, field))
+            read_member(reader, group, pairs, member);
     }
 }
 

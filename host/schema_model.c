@@ -127,7 +127,8 @@ static bool validate_member(const struct peri_site *site, const struct peri_memb
     struct peri_loc loc = {.up = site->loc, .name = member->wire.data, .len = member->wire.len};
     if (value != NULL) {
         uint32_t at = site->run->result->count;
-        if (!peri_validate(site->run, member->type, value, &loc))
+        if (!peri_take_plain(site->run->result, member->type, value) &&
+            !peri_validate(site->run, member->type, value, &loc))
             return false;
         site->run->result->values[at].set = 1;
         return true;

@@ -161,17 +161,16 @@ static struct peri_text copy_without_underscores(struct peri_text text, struct p
     return (struct peri_text){room->data, (uint32_t) room->len};
 }
 
-/* What nearly everybody sends: digits alone, so few that they fit. */
-static inline bool read_short_integer(struct peri_text text, int64_t *out)
+bool peri_short_integer_read(const char *digits, size_t len, int64_t *out)
 {
     enum { MOST = 18 };
-    if (text.len == 0 || text.len > MOST || (text.data[0] == '0' && text.len > 1))
+    if (len == 0 || len > MOST || (digits[0] == '0' && len > 1))
         return false;
     int64_t value = 0;
-    for (uint32_t i = 0; i < text.len; i++) {
-        if (!is_digit(text.data[i]))
+    for (size_t i = 0; i < len; i++) {
+        if (!is_digit(digits[i]))
             return false;
-        value = value * 10 + (text.data[i] - '0');
+        value = value * 10 + (digits[i] - '0');
     }
     *out = value;
     return true;
@@ -203,7 +202,8 @@ static __attribute__((noinline)) enum peri_integer_verdict read_long_integer(str
 
 enum peri_integer_verdict peri_integer_read(struct peri_text text, int64_t *out)
 {
-    return read_short_integer(text, out) ? PERI_INTEGER_OK : read_long_integer(text, out);
+    return peri_short_integer_read(text.data, text.len, out) ? PERI_INTEGER_OK
+                                                             : read_long_integer(text, out);
 }
 
 static bool is_word(struct peri_text text, const char *word)

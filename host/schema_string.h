@@ -13,6 +13,9 @@ bool peri_text_equals(struct peri_text a, struct peri_text b);
 /* 1, true, t, yes, y, on and their opposites, in any case. */
 bool peri_boolean_read(struct peri_text text, bool *out);
 
+/* What nearly everybody sends: digits alone, so few that they fit. */
+bool peri_short_integer_read(const char *digits, size_t len, int64_t *out);
+
 enum peri_integer_verdict {
     PERI_INTEGER_OK,
     PERI_INTEGER_BAD,      /* no integer */

@@ -20,6 +20,8 @@
 #include "schema.h"
 #include "schema_time.h"
 
+#include <math.h>
+
 /* Memory that is freed all at once. A zeroed arena is empty. */
 struct peri_arena {
     struct peri_arena_block *block; /* newest first */
@@ -629,5 +631,77 @@ void peri_repr_node(struct peri_buf *out, const struct peri_json_node *node);
 void peri_repr_constant(struct peri_buf *out, const struct peri_constant *constant);
 /* Marks the nodes that belong to secrets, so that no error shows them. The tape is ours to mark. */
 void peri_mark_secrets(const struct peri_type *type, const struct peri_json_node *node);
+
+/* -------------------------------------------- values that are plainly right --- */
+
+/* Whether a value keeps all of its type's bounds. Where these say no, the validator has the last
+ * word, and says why: they leave to it what takes more than a comparison. */
+static inline bool peri_keeps_integer(const struct peri_type *type, int64_t value)
+{
+    const struct peri_integer_bounds *bounds = &type->integer;
+    unsigned present = bounds->present;
+    return present == 0 ||
+           (!(present & PERI_MULTIPLE) && (!(present & PERI_LE) || value <= bounds->le) &&
+            (!(present & PERI_LT) || value < bounds->lt) &&
+            (!(present & PERI_GE) || value >= bounds->ge) &&
+            (!(present & PERI_GT) || value > bounds->gt));
+}
+
+static inline bool peri_keeps_number(const struct peri_type *type, double value)
+{
+    const struct peri_number_bounds *bounds = &type->number.bounds;
+    unsigned present = bounds->present;
+    if (present == 0)
+        return !type->number.finite || isfinite(value);
+    return !(present & PERI_MULTIPLE) && isfinite(value) &&
+           (!(present & PERI_LE) || value <= bounds->le) &&
+           (!(present & PERI_LT) || value < bounds->lt) &&
+           (!(present & PERI_GE) || value >= bounds->ge) &&
+           (!(present & PERI_GT) || value > bounds->gt);
+}
+
+/* A text of so many bytes, whatever its characters are: these are at most as many, and at least a
+ * quarter. */
+static inline bool peri_keeps_text(const struct peri_type *type, size_t len)
+{
+    return type->string.pattern == NULL && !type->string.strip && !type->string.lower &&
+           !type->string.upper && (!type->string.has_max || len <= (size_t) type->string.max) &&
+           (!type->string.has_min || (len + 3) / 4 >= (size_t) type->string.min);
+}
+
+static inline void peri_add_text(struct peri_result *result, const char *text, size_t len)
+{
+    struct peri_value *value = peri_value_add(result, PERI_VALUE_STRING);
+    value->string = text;
+    value->count = (uint32_t) len;
+}
+
+/* Appends the value of a node that is just what its type wants, without a detour; false leaves it
+ * to peri_validate(). */
+static inline bool peri_take_plain(struct peri_result *result, const struct peri_type *type,
+                                   const struct peri_json_node *node)
+{
+    if (type->checks != NULL)
+        return false;
+    switch ((enum peri_kind) type->kind) {
+    case PERI_KIND_STRING:
+        if (node->type != PERI_JSON_STRING || !peri_keeps_text(type, node->count))
+            return false;
+        peri_add_text(result, node->string, node->count);
+        return true;
+    case PERI_KIND_INTEGER:
+        if (node->type != PERI_JSON_INTEGER || !peri_keeps_integer(type, node->integer))
+            return false;
+        peri_value_add(result, PERI_VALUE_INTEGER)->integer = node->integer;
+        return true;
+    case PERI_KIND_NUMBER:
+        if (node->type != PERI_JSON_NUMBER || !peri_keeps_number(type, node->number))
+            return false;
+        peri_value_add(result, PERI_VALUE_NUMBER)->number = node->number;
+        return true;
+    default:
+        return false;
+    }
+}
 
 #endif

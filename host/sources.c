@@ -58,13 +58,14 @@ static void add_query(struct peri_gather *gather, const char *text, size_t len)
         const char *pair = at;
         const char *name_end = NULL;
         unsigned marks = 0;
-        for (; at < end; at++) {
-            unsigned mark = query_marks[(unsigned char) *at];
-            if (mark == ENDS_PAIR)
+        for (;; at++) {
+            while (at < end && query_marks[(unsigned char) *at] == 0)
+                at++;
+            if (at == end || *at == '&')
                 break;
-            if (mark == ENDS_NAME && name_end == NULL)
+            if (*at == '=' && name_end == NULL)
                 name_end = at;
-            marks |= mark;
+            marks |= query_marks[(unsigned char) *at];
         }
         if (at == pair)
             continue;

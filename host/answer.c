@@ -533,7 +533,8 @@ int peri_answer_result(lua_State *L, struct peri_exchange *exchange)
     const struct peri_operation *operation = exchange->operation;
     if (is_gone(exchange))
         return 0;
-    bool pending = peri_request_take_response(L, PERI_REQUEST_INDEX);
+    bool pending = exchange->box != NULL && exchange->box->responds &&
+                   peri_request_take_response(L, PERI_REQUEST_INDEX);
     if (pending) { /* merge(result, pending, status, program) */
         lua_pushinteger(L, operation != NULL ? operation->status : 200);
         lua_rawgeti(L, LUA_REGISTRYINDEX, operation != NULL ? operation->response_ref : LUA_REFNIL);

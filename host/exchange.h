@@ -32,6 +32,7 @@ struct peri_request_box {
     struct peri_exchange *exchange; /* NULL once the exchange ended */
     const char *tag;                /* told by api_request.c: that this is one */
     uint32_t assigned;              /* bit i: Lua has assigned field i */
+    bool responds;                  /* its `response` was asked for or assigned */
 };
 
 /* What a task waits for: more of the body, or room in the socket. As a rule it is the exchange's

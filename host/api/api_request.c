@@ -354,7 +354,7 @@ static const uint8_t places[32] = {
 
 /* The field of that name, or FIELD_COUNT. Cheaper than a look-up in a table of Lua, for every
  * access to a request comes here. `name` ends with a NUL. */
-static enum field find_field(const char *name, size_t len)
+static inline enum field find_field(const char *name, size_t len)
 {
     enum field field = places[PLACE(name[0], len)];
     if (fields[field].name_len != len || !peri_bytes_equal(fields[field].name, name, len))
@@ -618,6 +618,14 @@ static int index_other(lua_State *L)
     return 1; /* a method, or nil */
 }
 
+/* Keeps the value on top of the stack, which is popped. */
+static void set_field(lua_State *L, int request, enum field field)
+{
+    if (field == RESPONSE_FIELD)
+        ((struct peri_request_box *) lua_touserdata(L, request))->responds = true;
+    lua_setiuservalue(L, request, FIRST_FIELD + (int) field);
+}
+
 static int request_index(lua_State *L)
 {
     struct peri_exchange *exchange = exchange_of_request(L);
@@ -633,7 +641,7 @@ static int request_index(lua_State *L)
         return 1; /* not declared: nil */
     fields[field].push(L, exchange);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, FIRST_FIELD + (int) field);
+    set_field(L, 1, field);
     return 1;
 }
 
@@ -644,7 +652,7 @@ static void keep_field(lua_State *L, int request, enum field field)
         lua_pop(L, 1);
         lua_pushlightuserdata(L, (void *) &absent);
     }
-    lua_setiuservalue(L, request, FIRST_FIELD + (int) field);
+    set_field(L, request, field);
 }
 
 /* Takes key and value from the stack. */

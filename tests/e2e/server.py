@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 import httpx
+import pytest
 
 from wire import PATIENCE, Conn, eventually
 
@@ -28,6 +29,11 @@ PATIENT = {"PERIGEE_STALL_TIMEOUT_MS": "60000"}
 def is_sanitized(kind=rb"[at]san"):
     """Whether the binary is a sanitizer build, whose memory use says nothing."""
     return BINARY.exists() and re.search(rb"__%b_init" % kind, BINARY.read_bytes()) is not None
+
+
+too_deep_for_tsan = pytest.mark.skipif(
+    is_sanitized(rb"tsan"), reason="the sanitizer loses count of frames that coroutines leave"
+)
 
 
 def environment(**extra):

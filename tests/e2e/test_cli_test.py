@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from server import BINARY, PROJECT, environment, run
+from server import BINARY, PROJECT, environment, run, too_deep_for_tsan
 from wire import PATIENCE
 
 APP = """
@@ -487,6 +487,7 @@ SCHEDULES = """
 """
 
 
+@too_deep_for_tsan
 def test_schedules_follow_the_clock_of_the_test(passes):
     passes(
         "local clock = t:clock({ manual = true })"

@@ -2,13 +2,9 @@
 
 import pytest
 
-from server import is_sanitized, run
+from server import run, too_deep_for_tsan
 
 LIMIT = 24 << 20
-
-too_deep_for_tsan = pytest.mark.skipif(
-    is_sanitized(rb"tsan"), reason="the sanitizer loses count of frames that coroutines leave"
-)
 
 
 @pytest.fixture

@@ -287,6 +287,7 @@ function M.stop(self)
   host.test.background("stop")
   quiet.wait_for_connections()
   quiet.wait_for_background()
+  quiet.wait_for_tasks()
   if started then
     self.built.stop()
   end

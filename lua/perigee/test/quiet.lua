@@ -13,14 +13,22 @@ local function turn()
   coroutine.yield()
 end
 
+-- A function that tells, asked once a turn, whether no task could go on for some turns.
+local function settling()
+  local quiet_turns = 0
+  return function()
+    quiet_turns = host.test.is_settled() and quiet_turns + 1 or 0
+    return quiet_turns >= TURNS
+  end
+end
+
 --- Waits until no task could go on.
 ---@async
 function M.settle()
-  local quiet_turns = 0
-  while quiet_turns < TURNS do
+  local settled = settling()
+  repeat
     turn()
-    quiet_turns = host.test.is_settled() and quiet_turns + 1 or 0
-  end
+  until settled()
 end
 
 -- Waits until `done()`, but not for ever. Between the looks the loop rests.
@@ -45,6 +53,12 @@ function M.wait_for_connections()
     host.test.cut()
     wait_until(gone)
   end
+end
+
+--- Lets functions behind answers hear that the app stops, and whatever else need not wait come to its end.
+---@async
+function M.wait_for_tasks()
+  wait_until(settling())
 end
 
 --- Waits until the schedules of an app that stops have ended; cancels a run that takes its time.

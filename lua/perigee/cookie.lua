@@ -1,12 +1,9 @@
 --- Set-Cookie lines (RFC 6265). Pure.
 
+local http_date = require("perigee.http_date")
+
 local M = {}
 
-local DAYS = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
--- stylua: ignore
-local MONTHS = {
-  "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-}
 local SAME_SITE = { lax = "lax", strict = "strict", none = "none" }
 
 ---@class perigee.CookieOptions
@@ -44,23 +41,6 @@ local function quoted(value)
     .. '"'
 end
 
---- A date as HTTP writes it (RFC 9110, 5.6.7).
----@param time integer
----@return string
-function M.date(time)
-  local at = os.date("!*t", time)
-  local day, month = DAYS[at.wday], MONTHS[at.month]
-  return ("%s, %02d %s %d %02d:%02d:%02d GMT"):format(
-    day,
-    at.day,
-    month,
-    at.year,
-    at.hour,
-    at.min,
-    at.sec
-  )
-end
-
 --- The value of a Set-Cookie header. Raises on a name or an attribute that no client would take.
 ---@param name string
 ---@param value string
@@ -87,7 +67,7 @@ function M.format(name, value, options)
   end
   local expires = options.expires
   attribute("Domain", options.domain)
-  attribute("expires", math.type(expires) == "integer" and M.date(expires) or expires)
+  attribute("expires", math.type(expires) == "integer" and http_date.format(expires) or expires)
   attribute("HttpOnly", options.http_only)
   attribute("Max-Age", options.max_age)
   attribute("Partitioned", options.partitioned)

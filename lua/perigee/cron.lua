@@ -5,6 +5,8 @@
 --- restricted. In the hour that daylight saving time skips nothing is due; what stands in the hour that
 --- comes twice runs once.
 
+local calendar = require("perigee.calendar")
+
 local M = {}
 
 local NICKNAMES = {
@@ -17,44 +19,13 @@ local NICKNAMES = {
   ["@hourly"] = "0 * * * *",
 }
 
-local function names(first, ...)
-  local numbers = {}
-  for i, name in ipairs({ ... }) do
-    numbers[name] = first + i - 1
-  end
-  return numbers
-end
-
 local FIELDS = {
   { name = "minute", least = 0, most = 59, names = {} },
   { name = "hour", least = 0, most = 23, names = {} },
   { name = "day", least = 1, most = 31, names = {} },
-  {
-    name = "month",
-    least = 1,
-    most = 12,
-    names = names(
-      1,
-      "jan",
-      "feb",
-      "mar",
-      "apr",
-      "may",
-      "jun",
-      "jul",
-      "aug",
-      "sep",
-      "oct",
-      "nov",
-      "dec"
-    ),
-  },
-  {
-    name = "weekday",
-    least = 0,
-    most = 7, -- Sunday, as 0
-    names = names(0, "sun", "mon", "tue", "wed", "thu", "fri", "sat"),
-  },
+  { name = "month", least = 1, most = 12, names = calendar.numbers(calendar.MONTHS, 1) },
+  -- Sunday is 0, or 7.
+  { name = "weekday", least = 0, most = 7, names = calendar.numbers(calendar.DAYS, 0) },
 }
 
 local function number_of(field, text)

@@ -3,11 +3,8 @@
  * accepted must be what a naive parser makes of the same bytes, line by line. */
 #include "http.h"
 
-#include "buf.h"
+#include "pieces.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 #define MAX_HEADERS 16
@@ -18,22 +15,6 @@ static const struct peri_http_limits limits = {
     .max_target_bytes = 256,
     .max_chunk_ext_bytes = 32,
 };
-
-/* One way of feeding; `record` tells what came of it. */
-struct reading {
-    struct peri_buf record;
-    struct peri_buf body;
-    uint32_t random; /* 0: all at once; 1: byte by byte */
-    int refused;     /* the status of the last message, 0 when it was not refused */
-};
-
-static void require(bool condition, const char *what)
-{
-    if (condition)
-        return;
-    fprintf(stderr, "http_fuzz: %s\n", what);
-    abort();
-}
 
 static int on_head(void *context)
 {
@@ -51,15 +32,6 @@ static int on_body(void *context, const char *bytes, size_t len)
 }
 
 static const struct peri_http_events events = {.head = on_head, .body = on_body};
-
-static size_t next_piece(struct reading *reading, size_t left)
-{
-    if (reading->random <= 1)
-        return reading->random == 0 ? left : 1;
-    reading->random = reading->random * 1664525 + 1013904223;
-    size_t most = left < 64 || (reading->random & 0x100) ? left : 64;
-    return 1 + (reading->random >> 9) % most;
-}
 
 /* --- the naive parser --------------------------------------------------------------------------
  */
@@ -269,28 +241,15 @@ static bool is_limit(int status)
     return status == 414 || status == 431;
 }
 
+static void compare_refusals(const struct reading *whole, const struct reading *pieces)
+{
+    require(whole->refused == pieces->refused ||
+                (is_limit(pieces->refused) && whole->refused >= 400),
+            "another refusal in pieces");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct reading whole = {0};
-    read_all(&whole, (const char *) data, size);
-
-    uint32_t hash = 2166136261;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ data[i]) * 16777619;
-    for (uint32_t round = 0; round < 3; round++) {
-        struct reading pieces = {.random = round == 0 ? 1 : (hash ^ round) | 2};
-        read_all(&pieces, (const char *) data, size);
-        require(
-            whole.record.len == pieces.record.len &&
-                (size == 0 || memcmp(whole.record.data, pieces.record.data, whole.record.len) == 0),
-            "other messages in pieces");
-        require(whole.refused == pieces.refused ||
-                    (is_limit(pieces.refused) && whole.refused >= 400),
-                "another refusal in pieces");
-        peri_buf_deinit(&pieces.record);
-        peri_buf_deinit(&pieces.body);
-    }
-    peri_buf_deinit(&whole.record);
-    peri_buf_deinit(&whole.body);
+    read_in_pieces(data, size, read_all, compare_refusals);
     return 0;
 }

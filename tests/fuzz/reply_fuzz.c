@@ -3,38 +3,13 @@
  * was accepted every line of a head ends with CR LF and holds neither by itself. */
 #include "reply.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "pieces.h"
 
 static const struct peri_reply_limits limits = {
     .max_head_bytes = 1024,
     .max_headers = 16,
     .max_chunk_ext_bytes = 32,
 };
-
-struct reading {
-    struct peri_buf record;
-    struct peri_buf body;
-    uint32_t random; /* 0: all at once; 1: byte by byte */
-};
-
-static void require(bool condition, const char *what)
-{
-    if (condition)
-        return;
-    fprintf(stderr, "reply_fuzz: %s\n", what);
-    abort();
-}
-
-static size_t next_piece(struct reading *reading, size_t left)
-{
-    if (reading->random <= 1)
-        return reading->random == 0 ? left : 1;
-    reading->random = reading->random * 1664525 + 1013904223;
-    size_t most = left < 64 || (reading->random & 0x100) ? left : 64;
-    return 1 + (reading->random >> 9) % most;
-}
 
 static void check_head(const struct peri_reply *reply)
 {
@@ -134,23 +109,6 @@ static void read_all(struct reading *reading, const char *text, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct reading whole = {0};
-    read_all(&whole, (const char *) data, size);
-
-    uint32_t hash = 2166136261;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ data[i]) * 16777619;
-    for (uint32_t round = 0; round < 3; round++) {
-        struct reading pieces = {.random = round == 0 ? 1 : (hash ^ round) | 2};
-        read_all(&pieces, (const char *) data, size);
-        require(
-            whole.record.len == pieces.record.len &&
-                (size == 0 || memcmp(whole.record.data, pieces.record.data, whole.record.len) == 0),
-            "other answers in pieces");
-        peri_buf_deinit(&pieces.record);
-        peri_buf_deinit(&pieces.body);
-    }
-    peri_buf_deinit(&whole.record);
-    peri_buf_deinit(&whole.body);
+    read_in_pieces(data, size, read_all, NULL);
     return 0;
 }

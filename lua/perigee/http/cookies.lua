@@ -1,28 +1,12 @@
 --- A jar for the cookies of other servers (RFC 6265), kept in memory. It has no list of public suffixes:
 --- a Domain attribute must name a domain with a dot, and the host must be in it.
 
+local calendar = require("perigee.calendar")
+
 local M = {}
 
 local MAX_COOKIES = 1000
 local MAX_BYTES = 4096
-
-local MONTHS = {}
-for i, name in ipairs({
-  "jan",
-  "feb",
-  "mar",
-  "apr",
-  "may",
-  "jun",
-  "jul",
-  "aug",
-  "sep",
-  "oct",
-  "nov",
-  "dec",
-}) do
-  MONTHS[name] = i
-end
 
 ---@class perigee.http.Jar
 local Jar = {}
@@ -40,17 +24,16 @@ local function read_date(text)
     month, day, year = text:match("(%a%a%a) +(%d%d?) %d%d:%d%d:%d%d (%d%d%d%d)")
   end
   local hour, minute, second = text:match("(%d%d?):(%d%d):(%d%d)")
-  month = month and MONTHS[month:lower()]
+  month = month and calendar.month(month)
   if not month or not hour then
     return nil
   end
-  year = tonumber(year)
+  local function int(digits)
+    return math.tointeger(tonumber(digits))
+  end
+  year = int(year)
   year = year < 70 and year + 2000 or year < 100 and year + 1900 or year
-  -- Days of the civil calendar (Gregorian), months counted from March.
-  local m = (month + 9) % 12
-  local y = year - (m >= 10 and 1 or 0)
-  local days = 365 * y + y // 4 - y // 100 + y // 400 + (m * 306 + 5) // 10 + tonumber(day) - 1
-  return (days - 719468) * 86400 + hour * 3600 + minute * 60 + second
+  return calendar.seconds(year, month, int(day), int(hour), int(minute), int(second))
 end
 
 local function is_below(host, domain)

@@ -165,37 +165,25 @@ def test_events_end_as_they_should_so_that_clients_come_back(kitchen, how):
     kitchen.expect_end(how)
 
 
-@pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("method, target", [("POST", "/answer"), ("GET", "/chosen")])
-def test_events_with_an_end_of_their_own_have_the_grace(kitchen, how, method, target):
-    with kitchen.server.connect() as conn:
-        conn.request(method, target)
-        conn.head()
-        assert chunk(conn) == b'data: "first"\n\n'
-        getattr(kitchen, how)()
-        assert conn.rest_of_chunks() == b'data: "last"\n\n'
-    kitchen.expect_end(how)
+# What is asked for, the first chunk of the answer, and what follows once the version is to stop.
+STREAMS = {
+    "events with an end of their own": ("POST /answer", 'data: "first"\n\n', 'data: "last"\n\n'),
+    "events that say so": ("GET /chosen", 'data: "first"\n\n', 'data: "last"\n\n'),
+    "beats": ("GET /beats", "beat", " nil ESTOPPING this version of the app is to stop"),
+    "a topic": ("GET /feed", '"listening"\n', ""),
+}
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_a_loop_over_beats_is_ended_and_the_answer_completed(kitchen, how):
+@pytest.mark.parametrize("stream", STREAMS)
+def test_other_streams_end_by_themselves_or_are_told_and_are_complete(kitchen, how, stream):
+    line, first, rest = STREAMS[stream]
     with kitchen.server.connect() as conn:
-        conn.request("GET", "/beats")
+        conn.request(*line.split())
         conn.head()
-        assert chunk(conn) == b"beat"
+        assert chunk(conn) == first.encode()
         getattr(kitchen, how)()
-        assert conn.rest_of_chunks() == b" nil ESTOPPING this version of the app is to stop"
-    kitchen.expect_end(how)
-
-
-@pytest.mark.parametrize("how", HOW)
-def test_a_feed_of_a_topic_is_ended_and_the_answer_completed(kitchen, how):
-    with kitchen.server.connect() as conn:
-        conn.request("GET", "/feed")
-        conn.head()
-        assert chunk(conn) == b'"listening"\n'
-        getattr(kitchen, how)()
-        assert conn.rest_of_chunks() == b""
+        assert conn.rest_of_chunks() == rest.encode()
     kitchen.expect_end(how)
 
 

@@ -2,47 +2,53 @@
 
 #include "task.h"
 
-void peri_scope_open(struct peri_scope *scope, struct peri_scope *parent, struct peri_task *task)
+static void enter_parent(struct peri_scope *scope, struct peri_scope *parent)
 {
-    peri_list_init(&scope->link);
-    peri_list_init(&scope->children);
     scope->parent = parent;
-    scope->task = task;
-    scope->cause = NULL;
-    scope->seen = parent != NULL && !scope->shield ? parent->seen : NULL;
-    if (parent != NULL)
-        peri_list_append(&parent->children, &scope->link);
+    if (parent == NULL)
+        return;
+    if (parent->children == NULL)
+        parent->children = &scope->link;
+    else
+        peri_list_append(parent->children, &scope->link);
 }
 
-void peri_scope_close(struct peri_scope *scope)
+static void leave_parent(struct peri_scope *scope)
 {
-    struct peri_list *link;
-    while ((link = peri_list_pop(&scope->children)) != NULL) {
-        struct peri_scope *child = peri_container_of(link, struct peri_scope, link);
-        child->parent = scope->parent;
-        if (scope->parent != NULL)
-            peri_list_append(&scope->parent->children, &child->link);
-    }
+    struct peri_scope *parent = scope->parent;
+    if (parent != NULL && parent->children == &scope->link)
+        parent->children = scope->link.next == &scope->link ? NULL : scope->link.next;
     peri_list_remove(&scope->link);
     scope->parent = NULL;
 }
 
-static struct peri_scope *first_child(struct peri_scope *scope)
+void peri_scope_open(struct peri_scope *scope, struct peri_scope *parent, struct peri_task *task)
 {
-    struct peri_list *link = peri_list_first(&scope->children);
-    return link != NULL ? peri_container_of(link, struct peri_scope, link) : NULL;
+    peri_list_init(&scope->link);
+    scope->children = NULL;
+    scope->task = task;
+    scope->cancelled = false;
+    scope->seen = parent != NULL && !scope->shield ? parent->seen : NULL;
+    enter_parent(scope, parent);
+}
+
+void peri_scope_close(struct peri_scope *scope)
+{
+    struct peri_scope *child;
+    while ((child = peri_scope_first(scope)) != NULL) {
+        leave_parent(child);
+        enter_parent(child, scope->parent);
+    }
+    leave_parent(scope);
 }
 
 /* What follows `scope` in the tree below `top`, its own children included when `inside`. */
 static struct peri_scope *next_in(struct peri_scope *top, struct peri_scope *scope, bool inside)
 {
-    struct peri_scope *child = inside ? first_child(scope) : NULL;
-    if (child != NULL)
-        return child;
-    for (; scope != top; scope = scope->parent)
-        if (scope->link.next != &scope->parent->children)
-            return peri_container_of(scope->link.next, struct peri_scope, link);
-    return NULL;
+    struct peri_scope *next = inside ? peri_scope_first(scope) : NULL;
+    for (; next == NULL && scope != top; scope = scope->parent)
+        next = peri_scope_next(scope);
+    return next;
 }
 
 static void meet(struct peri_scope *scope, const char *cause)
@@ -79,7 +85,7 @@ static void spread(struct peri_scope *top, const char *cause, bool force)
 
 void peri_scope_abandon(struct peri_scope *root)
 {
-    if (peri_list_empty(&root->children))
+    if (root->children == NULL)
         return;
     peri_scope_force(root, "the group was left behind");
     for (struct peri_scope *at = root; (at = next_in(root, at, true)) != NULL;)
@@ -89,9 +95,9 @@ void peri_scope_abandon(struct peri_scope *root)
 
 void peri_scope_cancel(struct peri_scope *scope, const char *cause)
 {
-    if (scope->cause != NULL)
+    if (scope->cancelled)
         return;
-    scope->cause = cause;
+    scope->cancelled = true;
     spread(scope, cause, false);
 }
 

@@ -21,15 +21,16 @@ struct peri_task;
 
 enum peri_scope_kind { PERI_SCOPE_TASK, PERI_SCOPE_GROUP, PERI_SCOPE_TIMED };
 
+/* No larger than it must be: there may be 100,000 tasks. */
 struct peri_scope {
     struct peri_scope *parent;
-    struct peri_list link;     /* among the children of the parent */
-    struct peri_list children; /* scopes */
-    struct peri_task *task;    /* whose waits happen in it; NULL once that has ended */
-    const char *cause;         /* why it was cancelled itself; NULL: it was not. Static text */
-    const char *seen;          /* what its waits meet: its own cause or that of an outer scope */
+    struct peri_list link;      /* among the children of the parent: a ring without a head */
+    struct peri_list *children; /* the first one; NULL: none */
+    struct peri_task *task;     /* whose waits happen in it; NULL once that has ended */
+    const char *seen;           /* what its waits meet, of its own or an outer scope. Static text */
     uint8_t kind;
-    bool shield; /* what happens to outer scopes does not get in */
+    bool shield;    /* what happens to outer scopes does not get in */
+    bool cancelled; /* itself */
 };
 
 /* A scope that is not a task's root: opened by code, in a coroutine. */
@@ -45,6 +46,20 @@ struct peri_timed_scope {
     struct peri_timers *timers;
     uint64_t ms; /* of a shield: how long it holds once the outer scope is cancelled */
 };
+
+/* What follows `scope` among the children of its parent; NULL behind the last one. */
+static inline struct peri_scope *peri_scope_next(const struct peri_scope *scope)
+{
+    if (scope->link.next == scope->parent->children)
+        return NULL;
+    return peri_container_of(scope->link.next, struct peri_scope, link);
+}
+
+static inline struct peri_scope *peri_scope_first(const struct peri_scope *scope)
+{
+    return scope->children == NULL ? NULL
+                                   : peri_container_of(scope->children, struct peri_scope, link);
+}
 
 /* Puts a scope below `parent` (NULL: it is a root). `shield` must have been set. */
 void peri_scope_open(struct peri_scope *scope, struct peri_scope *parent, struct peri_task *task);

@@ -243,7 +243,7 @@ static void on_child_ended(struct peri_task *task, void *owner, bool failed)
     group->broken |= failed;
     if (child->state == FAILED)
         group_failed(group);
-    else if (child->state == CANCELLED && task->root.cause == NULL)
+    else if (child->state == CANCELLED && !task->root.cancelled)
         group->interrupted = true;
     if (--group->running == 0 && group->end != NULL)
         peri_op_done(group->end);
@@ -334,7 +334,6 @@ int peri_group_run(lua_State *L)
     struct group *group = lua_newuserdatauv(L, sizeof(*group), 0);
     memset(group, 0, sizeof(*group));
     peri_list_init(&group->opened.scope.link);
-    peri_list_init(&group->opened.scope.children);
     group->opened.scope.kind = PERI_SCOPE_GROUP;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_setmetatable(L, -2);
@@ -359,9 +358,8 @@ static int group_close(lua_State *L)
         return 0;
     group->over = true;
     peri_scope_cancel(&group->opened.scope, "the group was left behind");
-    for (struct peri_list *at = group->opened.scope.children.next;
-         at != &group->opened.scope.children; at = at->next) {
-        struct peri_scope *scope = peri_container_of(at, struct peri_scope, link);
+    for (struct peri_scope *scope = peri_scope_first(&group->opened.scope); scope != NULL;
+         scope = peri_scope_next(scope)) {
         if (scope->kind == PERI_SCOPE_TASK)
             ((struct child *) scope->task->owner)->orphan = true;
     }

@@ -51,7 +51,7 @@ static void push_reason(lua_State *L, int kind, const struct peri_timed_scope *t
 {
     char text[64];
     if (kind == UNTIL_STOP) {
-        peri_push_error_text(L, "ESTOPPING", timed->opened.scope.cause);
+        peri_push_error_text(L, "ESTOPPING", timed->opened.scope.seen);
         return;
     }
     snprintf(text, sizeof(text), "it took longer than %llu ms", (unsigned long long) timed->ms);
@@ -66,7 +66,7 @@ static int scoped_end(lua_State *L, int status, lua_KContext unwinding)
     /* The end of its own time ends here, unless what is around it is to end, too. */
     const struct peri_scope *outer = timed->opened.scope.parent;
     bool late =
-        timed->opened.scope.cause != NULL && (timed->opened.scope.shield || outer->seen == NULL);
+        timed->opened.scope.cancelled && (timed->opened.scope.shield || outer->seen == NULL);
     leave(call);
     peri_protect_end(L, unwinding != 0);
     if (status == LUA_OK || status == LUA_YIELD)
@@ -110,7 +110,6 @@ static int scoped(lua_State *L)
     memset(call, 0, sizeof(*call));
     peri_list_init(&call->until.link);
     peri_list_init(&timed->opened.scope.link);
-    peri_list_init(&timed->opened.scope.children);
     timed->timers = vm->timers;
     timed->ms = (uint64_t) ceil(ms);
     timed->timer.fire = on_deadline;

@@ -75,6 +75,16 @@ static inline void *take(struct peri_heap *heap, size_t size)
     return block;
 }
 
+void *peri_heap_take(struct peri_heap *heap, size_t size)
+{
+    return take(heap, size);
+}
+
+void peri_heap_give(struct peri_heap *heap, void *block, size_t size)
+{
+    give(heap, block, size);
+}
+
 static void *resize(struct peri_heap *heap, void *block, size_t before, size_t after)
 {
     if (IS_SMALL(before) && IS_SMALL(after) && class_of(before) == class_of(after))

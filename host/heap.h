@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 #define PERI_HEAP_SMALL 720 /* the stack of a new coroutine */
-#define PERI_HEAP_STEP 16
+#define PERI_HEAP_STEP 8
 
 struct peri_heap_page;
 
@@ -45,6 +45,11 @@ void peri_heap_set_limit(struct peri_heap *heap, size_t limit);
 
 /* lua_Alloc; `context` is the struct peri_heap. */
 void *peri_heap_allocate(void *context, void *block, size_t before, size_t after);
+
+/* A small block that is not Lua's: it does not count. NULL for want of memory. Given back with the
+ * same size. */
+void *peri_heap_take(struct peri_heap *heap, size_t size);
+void peri_heap_give(struct peri_heap *heap, void *block, size_t size);
 
 /* To be called now and then: keeps the reserve for the next time once there is room again. */
 static inline void peri_heap_settle(struct peri_heap *heap)

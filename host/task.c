@@ -41,6 +41,7 @@ static const char WAIT[] = "wait"; /* its address marks a yield that is meant fo
 static void run_ready(struct peri_tasks *tasks);
 static void run_slow(struct peri_tasks *tasks);
 static void on_due(struct peri_timer *timer);
+static void on_awake(struct peri_timer *timer);
 
 static struct peri_timers *timers_of(struct peri_tasks *tasks)
 {
@@ -115,8 +116,9 @@ void peri_tasks_attach(struct peri_tasks *tasks, uv_loop_t *loop)
 
 static void task_free(struct peri_task *task)
 {
-    luaL_unref(task->all->L, LUA_REGISTRYINDEX, task->ref);
-    free(task);
+    struct peri_tasks *tasks = task->all;
+    luaL_unref(tasks->L, LUA_REGISTRYINDEX, task->ref);
+    peri_heap_give(&peri_vm_of(tasks->L)->heap, task, sizeof(*task));
 }
 
 void peri_tasks_close(struct peri_tasks *tasks)
@@ -149,17 +151,17 @@ static struct peri_task *take(struct peri_tasks *tasks)
         tasks->free_count--;
         return peri_container_of(link, struct peri_task, link);
     }
-    struct peri_task *task = calloc(1, sizeof(*task));
+    struct peri_heap *heap = &peri_vm_of(tasks->L)->heap;
+    struct peri_task *task = peri_heap_take(heap, sizeof(*task));
     if (task == NULL)
         return NULL;
-    task->all = tasks;
-    task->timer.fire = on_due;
+    *task = (struct peri_task){.all = tasks, .timer.fire = on_due, .nap.timer.fire = on_awake};
     peri_list_init(&task->link);
     lua_pushcfunction(tasks->L, new_coroutine);
     lua_pushlightuserdata(tasks->L, task);
     if (lua_pcall(tasks->L, 1, 0, 0) != LUA_OK) {
         lua_pop(tasks->L, 1);
-        free(task);
+        peri_heap_give(heap, task, sizeof(*task));
         return NULL;
     }
     return task;
@@ -269,6 +271,7 @@ static void finish(struct peri_task *task, int status)
     task->op = NULL;
     task->interrupted = NULL;
     peri_timer_stop(timers_of(tasks), &task->timer);
+    peri_timer_stop(timers_of(tasks), &task->nap.timer); /* of a coroutine that was closed */
     if (task->slow && !task->computed && task->work != NULL)
         task->work->computes = false; /* as it did once */
     task->ended(task, task->owner, status != LUA_OK);
@@ -669,7 +672,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
         return lua_yieldk(L, 1, context, go_on);
     }
     task->op = NULL;
-    if (L != task->L)
+    if (task->anchored)
         release_anchor(L, task);
     if (op->interrupted || (task->killed && !op->deaf))
         return peri_task_raise_cancelled(L, task);
@@ -687,6 +690,26 @@ void peri_op_done(struct peri_op *op)
     op->done = true;
     if (task->op == op && task->all->current != task)
         make_ready(task);
+}
+
+static void on_awake(struct peri_timer *timer)
+{
+    peri_op_done(&peri_container_of(timer, struct peri_nap, timer)->op);
+}
+
+static void nap_cancel(struct peri_op *op)
+{
+    struct peri_nap *nap = peri_container_of(op, struct peri_nap, op);
+    peri_timer_stop(timers_of(op->task->all), &nap->timer);
+    peri_op_done(op);
+}
+
+int peri_task_sleep(lua_State *L, uint64_t due)
+{
+    struct peri_task *task = peri_task_check(L);
+    task->nap.op = (struct peri_op){.task = task, .cancel = nap_cancel};
+    peri_timer_start(timers_of(task->all), &task->nap.timer, due);
+    return peri_op_await(L, &task->nap.op);
 }
 
 static int cancelled_tostring(lua_State *L)

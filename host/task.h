@@ -50,6 +50,23 @@ struct peri_work {
     bool computes;                /* its tasks have held the loop: they start behind the others */
 };
 
+/* The op a task waits for. First member of a larger struct made by peri_op_new(). */
+struct peri_op {
+    struct peri_task *task;                          /* set by peri_op_new() */
+    int (*finish)(lua_State *L, struct peri_op *op); /* pushes results; may raise; may be NULL */
+    void (*cancel)(struct peri_op *op);              /* hurries the callback along; may be NULL */
+    bool done;
+    bool interrupted; /* a cancellation came before it was done: the wait raises */
+    bool deaf;        /* cancellation does not reach it */
+};
+
+/* A sleep: it is so frequent that it has its place in the task. */
+struct peri_nap {
+    struct peri_op op;
+    struct peri_timer timer;
+};
+
+/* No larger than it must be: there may be 100,000 that sleep. */
 struct peri_task {
     lua_State *L;           /* its coroutine; kept alive by the pool's registry entry */
     struct peri_tasks *all; /* the scheduler it belongs to */
@@ -62,13 +79,13 @@ struct peri_task {
     struct peri_grace *grace; /* bounds the waits of its cleanup; NULL while there are none */
     struct peri_work *work;   /* NULL, or set by the body before anything else */
     struct peri_timer timer;  /* its deadline */
-    uint64_t since;           /* uv_now() when it first waited; 0: it has not */
-    uint64_t number;          /* its name for the operator (inspect.h); 0 until somebody asks */
+    struct peri_nap nap;
+    uint64_t since;         /* uv_now() when it first waited; 0: it has not */
+    uint64_t number;        /* its name for the operator (inspect.h); 0 until somebody asks */
     lua_State *interrupted; /* the coroutine whose slice was too long; NULL when it waits or runs */
     int ref;
     uint8_t told;       /* how often it was told that it is cancelled */
     uint8_t overstayed; /* slices that it used up since */
-    /* Bits, as there may be 100,000 tasks that sleep: */
     bool anchored : 1;  /* the registry keeps its op, under the address of the task */
     bool unwinding : 1; /* an error is on its way to the next protected call */
     bool has_locals : 1;
@@ -123,16 +140,6 @@ struct peri_tasks {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* keeps the loop from blocking while tasks are ready */
-};
-
-/* The op a task waits for. First member of a larger struct made by peri_op_new(). */
-struct peri_op {
-    struct peri_task *task;                          /* set by peri_op_new() */
-    int (*finish)(lua_State *L, struct peri_op *op); /* pushes results; may raise; may be NULL */
-    void (*cancel)(struct peri_op *op);              /* hurries the callback along; may be NULL */
-    bool done;
-    bool interrupted; /* a cancellation came before it was done: the wait raises */
-    bool deaf;        /* cancellation does not reach it */
 };
 
 /* `loop` may be NULL: no task can wait until peri_tasks_attach(). */
@@ -231,6 +238,10 @@ void *peri_op_new_deaf(lua_State *L, size_t size);
 
 /* Parks the task: `return peri_op_await(L, op);`. An op that is already done goes on at once. */
 int peri_op_await(lua_State *L, struct peri_op *op);
+
+/* `return peri_task_sleep(L, due);`: waits until the timers' clock shows `due`. Raises outside a
+ * task and when the task is cancelled. */
+int peri_task_sleep(lua_State *L, uint64_t due);
 
 /* Records that what the op waited for has happened. Never runs Lua. */
 void peri_op_done(struct peri_op *op);

@@ -6,39 +6,17 @@
 #include <lauxlib.h>
 #include <math.h>
 
-/* No larger than it must be: there may be 100,000 that sleep. */
-struct sleep_op {
-    struct peri_op op;
-    struct peri_timer timer;
-};
-
-static void on_awake(struct peri_timer *timer)
-{
-    struct sleep_op *sleep = peri_container_of(timer, struct sleep_op, timer);
-    peri_op_done(&sleep->op);
-}
-
-static void sleep_cancel(struct peri_op *op)
-{
-    struct sleep_op *sleep = peri_container_of(op, struct sleep_op, op);
-    peri_timer_stop(peri_vm_of(op->task->L)->timers, &sleep->timer);
-    peri_op_done(op);
-}
-
 static int time_sleep(lua_State *L)
 {
     lua_Number ms = luaL_checknumber(L, 1);
     luaL_argcheck(L, ms >= 0 && ms < 1e12, 1, "milliseconds, 0 or more, expected");
-    struct sleep_op *sleep = peri_op_new(L, sizeof(*sleep));
+    peri_task_check(L); /* outside a task there may be no timers */
     struct peri_vm *vm = peri_vm_of(L);
-    sleep->op.cancel = sleep_cancel;
-    sleep->timer.fire = on_awake;
     /* From the clock itself: the loop's is older, and cut to milliseconds, and would wake early. A
      * frozen one is exact. */
     double now = vm->timers->frozen ? (double) uv_now(vm->tasks.loop) : (double) uv_hrtime() / 1e6;
     double due = ms == 0 ? 0 : ceil(now + ms);
-    peri_timer_start(vm->timers, &sleep->timer, (uint64_t) due);
-    return peri_op_await(L, &sleep->op);
+    return peri_task_sleep(L, (uint64_t) due);
 }
 
 /* The clocks that a test may freeze; a VM that loads has none, and nothing freezes. */

@@ -117,12 +117,19 @@ function M.new(options)
   return self
 end
 
+-- Neither list is changed afterwards, nor is what these two return.
 local function concat(a, b)
+  if #b == 0 then
+    return a
+  end
   local both = table.move(a, 1, #a, 1, {})
   return table.move(b, 1, #b, #a + 1, both)
 end
 
 local function union(a, b)
+  if next(b) == nil then
+    return a
+  end
   local all = {}
   for _, set in ipairs({ a, b }) do
     for key, value in pairs(set) do
@@ -195,7 +202,7 @@ local function each_entry(self, context, visit)
 end
 
 local function words_of(method, path)
-  local words = path:gsub("[^%w]+", "_"):match("^_*(.-)_*$")
+  local words = path:gsub("[^%w]+", "_"):gsub("^_", ""):gsub("_$", "")
   return method:lower() .. "_" .. (words ~= "" and words or "root")
 end
 

@@ -79,7 +79,7 @@ function M.new(options, run)
   local where, file, line = errors.caller()
   local self = setmetatable({
     seq = sequence,
-    groups = inputs.read(what, options),
+    groups = inputs.read(what, options, where),
     deps = M.read_entries(what, options.deps),
     run = run,
     open = options.open,

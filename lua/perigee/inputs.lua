@@ -49,9 +49,9 @@ local function target_of(node)
   return node
 end
 
-local function read_group(what, key, source, declared)
+local function read_group(what, key, source, declared, place)
   what = what .. ": " .. key
-  local group = { source = source, as = key, what = what, at = (errors.caller()) }
+  local group = { source = source, as = key, what = what, at = place }
   local node = node_of.of(declared)
   if node then
     local kind = target_of(node).kind
@@ -66,15 +66,15 @@ local function read_group(what, key, source, declared)
 end
 
 -- Form fields and files arrive together and are validated together, in their written order.
-local function read_form(what, options)
-  local form = options.form and read_group(what, "form", "form", options.form)
+local function read_form(what, options, place)
+  local form = options.form and read_group(what, "form", "form", options.form, place)
   if not options.files then
     return form
   end
   if form and form.model then
     errors.raise("%s: form is a model, so files must be fields of it", what)
   end
-  local files = read_group(what, "files", "form", options.files)
+  local files = read_group(what, "files", "form", options.files, place)
   if not files or files.model then
     errors.raise("%s: files must be a table of types", what)
   end
@@ -94,17 +94,19 @@ end
 --- Reads the declared inputs of an operation or dependency.
 ---@param what string
 ---@param options table
+---@param place string where they are declared
 ---@return perigee.InputGroup[]
-function M.read(what, options)
+function M.read(what, options, place)
   if options.body and (options.form or options.files) then
     errors.raise("%s: a request has either a body or a form", what)
   end
   local groups = {}
   for _, source in ipairs(SOURCES) do
     if source.key == "form" then
-      groups[#groups + 1] = (options.form or options.files) and read_form(what, options) or nil
+      groups[#groups + 1] = (options.form or options.files) and read_form(what, options, place)
+        or nil
     elseif options[source.key] then
-      local group = read_group(what, source.key, source.source, options[source.key])
+      local group = read_group(what, source.key, source.source, options[source.key], place)
       if group and source.key == "headers" then
         group.convert_underscores = options.convert_underscores
       end

@@ -7,6 +7,25 @@ local Type = node_of.Type
 
 local M = {}
 
+-- Sorts by sequence number, then by name. Fields are few: faster than table.sort with a function.
+local function sort_fields(fields)
+  for i = 2, #fields do
+    local field = fields[i]
+    local seq, name = field.type.seq, field.name
+    local j = i - 1
+    while j > 0 do
+      local other = fields[j]
+      local other_seq = other.type.seq
+      if other_seq < seq or (other_seq == seq and other.name < name) then
+        break
+      end
+      fields[j + 1] = other
+      j = j - 1
+    end
+    fields[j + 1] = field
+  end
+end
+
 --- The fields of a model: a table of types in the order of their sequence numbers, or a list of
 --- { name, type } pairs as it stands.
 ---@param what string
@@ -33,19 +52,15 @@ function M.read_fields(what, declared)
     if type(field.name) ~= "string" then
       errors.raise("%s: field names must be strings, not %s", what, tostring(field.name))
     end
-    field.type = node_of.check(what .. ": field '" .. field.name .. "'", field.type)
+    field.type = node_of.of(field.type)
+      or node_of.check(what .. ": field '" .. field.name .. "'", field.type)
     if seen[field.name] then
       errors.raise("%s: field '%s' is declared twice", what, field.name)
     end
     seen[field.name] = true
   end
   if #declared == 0 then
-    table.sort(fields, function(a, b)
-      if a.type.seq ~= b.type.seq then
-        return a.type.seq < b.type.seq
-      end
-      return a.name < b.name
-    end)
+    sort_fields(fields)
   end
   return fields
 end

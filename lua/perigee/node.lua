@@ -174,21 +174,25 @@ end
 
 -- The smallest and the greatest number that the bounds of a number allow, and whether they are allowed
 -- themselves. Those of times are texts, which the host compiles.
-local function limit(ge, gt, is_greater)
+local function limit(ge, gt, is_tighter)
   ge, gt = tonumber(ge), tonumber(gt)
-  if gt and (not ge or is_greater(gt, ge) or gt == ge) then
+  if gt and (not ge or is_tighter(gt, ge) or gt == ge) then
     return gt, false
   end
   return ge, true
 end
 
+local function is_greater(a, b)
+  return a > b
+end
+
+local function is_less(a, b)
+  return a < b
+end
+
 local function check_range(what, node)
-  local least, with_least = limit(node.ge, node.gt, function(a, b)
-    return a > b
-  end)
-  local most, with_most = limit(node.le, node.lt, function(a, b)
-    return a < b
-  end)
+  local least, with_least = limit(node.ge, node.gt, is_greater)
+  local most, with_most = limit(node.le, node.lt, is_less)
   if not least or not most then
     return
   end
@@ -223,6 +227,39 @@ local function read_serializer(what, node, pair)
   return { type = M.check(what .. ": serialize", pair[1]), fn = pair[2] }
 end
 
+local NAMES = {} -- "t.string" by kind
+
+local function name_of(kind)
+  local name = NAMES[kind] or "t." .. kind
+  NAMES[kind] = name
+  return name
+end
+
+-- What options say together with others, of the node as it is now.
+local function check_together(what, node, given)
+  if given.extra and not EXTRA[given.extra] then
+    errors.raise("%s: extra must be ignore, forbid or allow, not '%s'", what, given.extra)
+  end
+  if given.encoding and not ENCODINGS[given.encoding] then
+    errors.raise("%s: encoding must be utf8, base64 or hex, not '%s'", what, given.encoding)
+  end
+  if given.multiple_of and (tonumber(given.multiple_of) or 0) <= 0 then
+    errors.raise("%s: multiple_of must be greater than 0", what)
+  end
+  if given.min_length or given.max_length then
+    check_bounds(what, node, "min_length", "max_length")
+  end
+  if given.min_items or given.max_items then
+    check_bounds(what, node, "min_items", "max_items")
+  end
+  if node.kind == "file" then
+    check_file(what, node)
+  end
+  if (given.gt or given.ge or given.lt or given.le) and not MOMENTS[node.kind] then
+    check_range(what, node)
+  end
+end
+
 --- Puts checked options on a node that nobody has seen yet.
 ---@param node perigee.Type
 ---@param given? table
@@ -231,7 +268,7 @@ function M.apply(node, given)
   if given == nil then
     return node
   end
-  local what = "t." .. node.kind
+  local what = name_of(node.kind)
   if type(given) ~= "table" or M.is_type(given) then
     errors.raise(
       "%s: options must be a table, not %s",
@@ -253,23 +290,7 @@ function M.apply(node, given)
   if given.serialize then
     node.serialize = read_serializer(what, node, given.serialize)
   end
-  if node.extra and not EXTRA[node.extra] then
-    errors.raise("%s: extra must be ignore, forbid or allow, not '%s'", what, node.extra)
-  end
-  if node.encoding and not ENCODINGS[node.encoding] then
-    errors.raise("%s: encoding must be utf8, base64 or hex, not '%s'", what, node.encoding)
-  end
-  if node.multiple_of and (tonumber(node.multiple_of) or 0) <= 0 then
-    errors.raise("%s: multiple_of must be greater than 0", what)
-  end
-  check_bounds(what, node, "min_length", "max_length")
-  check_bounds(what, node, "min_items", "max_items")
-  if node.kind == "file" then
-    check_file(what, node)
-  end
-  if not MOMENTS[node.kind] then
-    check_range(what, node)
-  end
+  check_together(what, node, given)
   return node
 end
 

@@ -101,6 +101,8 @@ local Router = {}
 Router.__index = Router
 M.Router = Router
 
+local NONE = {}
+
 local function check_middlewares(what, list)
   for i, middleware in ipairs(list) do
     if not as_function(middleware) then
@@ -147,9 +149,9 @@ end
 ---@param what string
 ---@param options table
 function M.check_shared(what, options)
-  check_middlewares(what, options.use or {})
-  check_tags(what, options.tags or {})
-  check_responses(what, options.responses or {})
+  check_middlewares(what, options.use or NONE)
+  check_tags(what, options.tags or NONE)
+  check_responses(what, options.responses or NONE)
   if options.produces == true then
     errors.raise("%s: produces must be a content type, or false for none", what)
   end
@@ -208,7 +210,7 @@ end
 local function check_operation(what, options)
   errors.check_options(what, options, M.operation_options)
   M.check_shared(what, options)
-  if options.response then
+  if options.response and not node_of.of(options.response) then
     node_of.check(what .. ": response", options.response)
   end
   if options.item then
@@ -221,11 +223,9 @@ local function check_operation(what, options)
   if options.cache then
     answer_cache.check(what, options.cache)
   end
-  errors.check_options(
-    what .. ": response_options",
-    options.response_options or {},
-    RESPONSE_OPTIONS
-  )
+  if options.response_options then
+    errors.check_options(what .. ": response_options", options.response_options, RESPONSE_OPTIONS)
+  end
   if options.status and (options.status < 200 or options.status > 999) then
     errors.raise("%s: status must be from 200 to 999, not %d", what, options.status)
   end
@@ -258,7 +258,7 @@ local function declare(self, what, methods, path, options, handler)
     methods = methods,
     path = path,
     options = options,
-    groups = inputs.read(what, options),
+    groups = inputs.read(what, options, place),
     deps = dependency.read_entries(what, options.deps),
     handler = as_function(handler),
     source = place,

@@ -3,7 +3,7 @@ local t_ = require("perigee.types")
 
 local function shape(options)
   local list = {}
-  for i, group in ipairs(inputs.read("test", options)) do
+  for i, group in ipairs(inputs.read("test", options, "app.lua:1")) do
     local names = {}
     for j, field in ipairs(group.fields or {}) do
       names[j] = field.name
@@ -53,7 +53,7 @@ end)
 test("what cannot be is refused", function(t)
   local function mistake(part, options)
     t:raises(part, function()
-      local _ = inputs.read("test", options)
+      local _ = inputs.read("test", options, "app.lua:1")
     end)
   end
   mistake("either a body or a form", { body = t_.any, form = { a = t_.string } })
@@ -70,9 +70,9 @@ test("inputs that no request can bring are refused", function(t)
   local Upload = t_.model("Upload", { data = t_.file })
   local function mistake(part, options)
     local err = t:raises("test: " .. part, function()
-      inputs.check(inputs.read("test", options))
+      inputs.check(inputs.read("test", options, "app.lua:1"))
     end)
-    t:eq(err:find("^%S*inputs_test.lua:%d+: ") ~= nil, true)
+    t:eq(err:find("^app.lua:1: ") ~= nil, true)
   end
   mistake("query: 'q' cannot be a t.map", { query = { q = t_.map(t_.string) } })
   mistake("query: 'a' cannot hold a t.model", { query = { a = t_.array(Item) } })
@@ -88,7 +88,7 @@ test("inputs that no request can bring are refused", function(t)
     query = { q = t_.any, list = t_.array(t_.union({ t_.integer, t_.string })) },
     files = { a = t_.file, b = t_.array(t_.bytes), c = t_.file({ optional = true }) },
     form = { note = t_.string },
-  }))
+  }, "app.lua:1"))
 end)
 
 test("files are found wherever they are", function(t)

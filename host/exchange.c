@@ -345,29 +345,85 @@ void peri_exchange_log(struct peri_exchange *exchange, const char *format, ...)
 /* --- deadlines and clients that leave -----------------------------------------------------------
  */
 
-/* The answer is out and the task is not over: the connection goes on without it. */
-static void leave_conn(struct peri_exchange *exchange)
+/* The connection goes on without it, though its task is not over. */
+static struct peri_conn *leave_conn(struct peri_exchange *exchange)
 {
     struct peri_conn *conn = exchange->conn;
-    bool keep_alive = exchange->keep_alive && exchange->complete && !exchange->loop->stopping;
     exchange->peer = conn->peer;
     exchange->conn = NULL;
+    exchange->started_ns = 0; /* what it does from here on is no part of the request */
     forget_waiters(exchange);
-    peri_conn_exchange_left(conn, keep_alive);
+    return conn;
 }
 
-/* Its task was cancelled, and the client is not to wait for what that comes to. */
+/* Answers in place of a task that was cancelled: its client is not to wait for what that comes to.
+ */
 static void answer_early(struct peri_exchange *exchange, unsigned status)
 {
-    if (exchange->status != 0) { /* a stream: its client must not take it for complete */
-        peri_conn_reset(exchange->conn);
-        return;
-    }
-    if (!exchange->complete)
+    if (!exchange->complete || exchange->loop->stopping)
         exchange->keep_alive = false;
     peri_answer_detail(exchange, status, NULL);
-    if (exchange->conn != NULL)
-        leave_conn(exchange);
+    if (exchange->conn == NULL)
+        return;
+    bool keep_alive = exchange->keep_alive;
+    if (exchange->started_ns != 0)
+        record(exchange);
+    peri_conn_exchange_left(leave_conn(exchange), keep_alive);
+}
+
+static int exchange_main(lua_State *L);
+static void on_task_ended(struct peri_task *task, void *owner, bool failed);
+
+/* Takes the request over from an exchange that has not answered it, as one that is refused. */
+static struct peri_exchange *take_over(struct peri_exchange *exchange, unsigned status)
+{
+    struct peri_exchange *heir = peri_exchange_begin(exchange->conn);
+    if (heir->vm != exchange->vm) { /* the middleware is that of the version that began */
+        peri_generation_leave(heir->vm);
+        heir->vm = exchange->vm;
+        heir->vm->life.exchanges++;
+    }
+    const struct peri_request *request = &exchange->request;
+    make_header_room(heir, exchange->header_room);
+    struct peri_header *headers = heir->request.headers;
+    memcpy(headers, request->headers, request->header_count * sizeof(*headers));
+    heir->head.len = 0;
+    peri_buf_add(&heir->head, request->base, request->head_len);
+    heir->request = *request;
+    heir->request.headers = headers;
+    heir->request.base = heir->head.data;
+    heir->http.head_done = true;
+    heir->operation = exchange->operation;
+    heir->id = exchange->id;
+    heir->started_ns = exchange->started_ns;
+    heir->keep_alive = exchange->keep_alive && exchange->complete;
+    heir->started = heir->complete = true; /* no more of the body is wanted */
+    heir->body_mode = PERI_BODY_DROPPED;
+    heir->refusal = (uint16_t) status;
+    return heir;
+}
+
+/* The same by the app's middleware and error handlers, which see every answer: they run a turn
+ * later, for an exchange of their own. */
+static void answer_by_app(struct peri_exchange *exchange, unsigned status)
+{
+    struct peri_exchange *heir = take_over(exchange, status);
+    struct peri_conn *conn = leave_conn(exchange);
+    conn->exchange = heir;
+    conn->read_due = 0;
+    heir->task = peri_task_post(&heir->vm->tasks, exchange_main, heir, on_task_ended);
+    if (heir->task == NULL)
+        answer_early(heir, status);
+}
+
+static void answer_instead(struct peri_exchange *exchange, unsigned status)
+{
+    if (exchange->status != 0) /* a stream: its client must not take it for complete */
+        peri_conn_reset(exchange->conn);
+    else if (exchange->refusal != 0 || exchange->vm->app.fallback == LUA_NOREF)
+        answer_early(exchange, status);
+    else
+        answer_by_app(exchange, status);
 }
 
 /* The operation took too long. May be called while its task runs. */
@@ -378,7 +434,7 @@ static void on_expired(struct peri_task *task, void *owner)
         return;
     peri_exchange_log(exchange, "not answered within %llu ms",
                       (unsigned long long) task->work->timeout_ms);
-    answer_early(exchange, 504);
+    answer_instead(exchange, 504);
 }
 
 void peri_exchange_cancel(struct peri_exchange *exchange, const char *reason)
@@ -389,7 +445,16 @@ void peri_exchange_cancel(struct peri_exchange *exchange, const char *reason)
     }
     peri_task_cancel(exchange->task, reason);
     if (exchange->conn != NULL && !exchange->answered)
-        answer_early(exchange, 503);
+        answer_instead(exchange, 503);
+}
+
+bool peri_exchange_cut(struct peri_exchange *exchange)
+{
+    if (exchange->task == NULL || exchange->status != 0)
+        return false;
+    peri_exchange_log(exchange, "not answered before the server stopped");
+    answer_early(exchange, 503);
+    return true;
 }
 
 bool peri_exchange_ends_with_client(const struct peri_exchange *exchange)
@@ -429,11 +494,17 @@ static void push_inputs(lua_State *L, struct peri_exchange *exchange)
     lua_settop(L, PERI_REQUEST_INDEX);
 }
 
+/* What runs: NULL for a refusal. */
+static const struct peri_operation *operation_of(const struct peri_exchange *exchange)
+{
+    return exchange->refusal == 0 ? exchange->operation : NULL;
+}
+
 /* What is called: the handler, or for a refusal the app's middleware around it. Pushes function and
  * arguments. */
 static void push_call(lua_State *L, struct peri_exchange *exchange)
 {
-    const struct peri_operation *operation = exchange->operation;
+    const struct peri_operation *operation = operation_of(exchange);
     if (operation == NULL) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->vm->app.fallback);
         lua_pushvalue(L, PERI_REQUEST_INDEX);
@@ -464,7 +535,7 @@ static int call(lua_State *L, int status, lua_KContext context)
 
 int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
 {
-    const struct peri_operation *operation = exchange->operation;
+    const struct peri_operation *operation = operation_of(exchange);
     lua_settop(L, 0);
     lua_pushcfunction(L, peri_hop_has_errand(exchange) ? peri_hop_traceback : peri_traceback);
     if (operation == NULL || operation->takes_request || (operation->uses & PERI_USES_CHECKS) ||
@@ -489,8 +560,8 @@ int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
 /* Whether a worker does all of it. */
 static bool goes_whole(const struct peri_exchange *exchange)
 {
-    return exchange->operation != NULL && exchange->operation->threaded &&
-           exchange->vm->workers != NULL;
+    const struct peri_operation *operation = operation_of(exchange);
+    return operation != NULL && operation->threaded && exchange->vm->workers != NULL;
 }
 
 /* The body of a request's task. Until the handler runs nothing waits: the request's bytes and the
@@ -499,8 +570,8 @@ static int exchange_main(lua_State *L)
 {
     struct peri_exchange *exchange = lua_touserdata(L, 1);
     exchange->task = peri_task_current(L);
-    exchange->task->work =
-        exchange->operation != NULL ? exchange->operation->work : &exchange->vm->app.refusal_work;
+    const struct peri_operation *operation = operation_of(exchange);
+    exchange->task->work = operation != NULL ? operation->work : &exchange->vm->app.refusal_work;
     exchange->task->work->expired = on_expired;
     if (goes_whole(exchange))
         return peri_hop_whole(L, exchange);

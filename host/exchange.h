@@ -87,7 +87,8 @@ struct peri_exchange {
     uint64_t body_since;     /* uv_now() when the client began to be timed */
     uint64_t body_base;      /* body_total at that time */
     uint16_t status;         /* of the answer; 0 until its head is out */
-    uint16_t refusal;        /* there is no operation: the status that says so; 0 otherwise */
+    uint16_t refusal;        /* the status of an answer without a handler: there is no operation,
+                              * or it took too long; 0 otherwise */
     uint8_t body_mode;
     bool counted;  /* among those in flight */
     bool started;  /* the handler, or a refusal */
@@ -128,6 +129,10 @@ void peri_exchange_refuse(struct peri_exchange *exchange, int status);
 /* Ends it on behalf of the operator: cancels its task and answers 503, or cuts the connection when
  * the answer has begun. */
 void peri_exchange_cancel(struct peri_exchange *exchange, const char *reason);
+
+/* The server stops without waiting for its task any longer: answers 503, and leaves it to the
+ * connection to close. Returns false when there is no task or the answer has begun. */
+bool peri_exchange_cut(struct peri_exchange *exchange);
 
 /* It was answered outside of its task and of peri_exchange_feed(). */
 void peri_exchange_finish(struct peri_exchange *exchange);

@@ -284,7 +284,7 @@ void peri_generation_cancel(struct peri_loop *loop, unsigned cleanup_ms, const c
         struct peri_vm *vm = peri_container_of(at, struct peri_vm, life.link);
         if (vm->life.phase == PERI_CLOSED)
             continue;
-        vm->tasks.cleanup_ms = cleanup_ms;
+        peri_tasks_bound_cleanup(&vm->tasks, cleanup_ms);
         peri_tasks_cancel(&vm->tasks, reason);
     }
 }

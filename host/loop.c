@@ -30,20 +30,27 @@ static void stop_conns(struct peri_loop *loop)
     }
 }
 
+static void cut_conn(struct peri_conn *conn)
+{
+    if (conn->exchange == NULL || !peri_exchange_cut(conn->exchange))
+        peri_conn_close(conn);
+}
+
 static void cut_conns(struct peri_loop *loop)
 {
     struct peri_list *next = NULL;
     for (struct peri_list *at = loop->conns.next; at != &loop->conns; at = next) {
         next = at->next;
-        peri_conn_close(peri_container_of(at, struct peri_conn, link));
+        cut_conn(peri_container_of(at, struct peri_conn, link));
     }
 }
 
 static void on_given_up(struct peri_timer *timer)
 {
     struct peri_loop *loop = peri_container_of(timer, struct peri_loop, grace);
-    peri_log_error("loop %u: %u cancelled tasks did not end in time", loop->index,
-                   peri_generation_tasks(loop));
+    unsigned tasks = peri_generation_tasks(loop);
+    if (tasks > 0) /* otherwise it is clients that do not close */
+        peri_log_error("loop %u: %u cancelled tasks did not end in time", loop->index, tasks);
     uv_stop(&loop->uv);
 }
 

@@ -440,6 +440,21 @@ struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, 
     return peri_task_run(task, owner, ended);
 }
 
+struct peri_task *peri_task_post(struct peri_tasks *tasks, lua_CFunction body, void *owner,
+                                 void (*ended)(struct peri_task *task, void *owner, bool failed))
+{
+    struct peri_task *task = peri_task_new(tasks, NULL);
+    if (task == NULL)
+        return NULL;
+    lua_pushcfunction(task->L, body);
+    lua_pushlightuserdata(task->L, owner);
+    task->owner = owner;
+    task->ended = ended;
+    tasks->alive++;
+    make_ready(task);
+    return task;
+}
+
 static void run_ready(struct peri_tasks *tasks)
 {
     struct peri_list batch; /* what becomes ready meanwhile runs after the I/O that is ready now */
@@ -523,6 +538,24 @@ static void on_grace_over(struct peri_timer *timer)
     grace->over = true;
     peri_scope_force(grace->scope, "its cleanup took too long");
     peri_task_interrupt(grace->task);
+}
+
+static void bound_list(struct peri_list *tasks, uint64_t due)
+{
+    for (struct peri_list *at = tasks->next; at != tasks; at = at->next) {
+        struct peri_grace *grace = peri_container_of(at, struct peri_task, link)->grace;
+        if (grace != NULL && peri_timer_runs(&grace->timer) && grace->timer.due > due)
+            peri_timer_start(grace->timers, &grace->timer, due);
+    }
+}
+
+void peri_tasks_bound_cleanup(struct peri_tasks *tasks, unsigned ms)
+{
+    uint64_t due = peri_timers_now(timers_of(tasks)) + ms;
+    tasks->cleanup_ms = ms;
+    bound_list(&tasks->ready, due);
+    bound_list(&tasks->slow, due);
+    bound_list(&tasks->parked, due);
 }
 
 /* Whether a `<close>` variable of the innermost scope is being closed because its block was left

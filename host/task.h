@@ -160,6 +160,11 @@ void peri_tasks_close(struct peri_tasks *tasks);
 struct peri_task *peri_task_start(struct peri_tasks *tasks, lua_CFunction body, void *owner,
                                   void (*ended)(struct peri_task *task, void *owner, bool failed));
 
+/* The same, but it runs at the next turn of the loop: may be called while Lua runs. NULL when
+ * memory is short. */
+struct peri_task *peri_task_post(struct peri_tasks *tasks, lua_CFunction body, void *owner,
+                                 void (*ended)(struct peri_task *task, void *owner, bool failed));
+
 /* Makes a task whose root scope hangs below `parent`, for peri_task_run(): the caller pushes a
  * function and its arguments on task->L. NULL when memory is short. */
 struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *parent);
@@ -221,6 +226,9 @@ bool peri_task_may_catch(lua_State *L);
 
 /* Asks every task to end. */
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
+
+/* From now on whatever cleans up may wait for so long, also where it has begun. */
+void peri_tasks_bound_cleanup(struct peri_tasks *tasks, unsigned ms);
 
 /* The coroutine of the app that the coroutine L waits in, by coroutine.resume or what
  * coroutine.wrap made; NULL when it waits by itself. */

@@ -1,6 +1,8 @@
 """Every operation has a deadline, and a handler does not outlive its client for nothing."""
 
 import json
+import re
+import signal
 import time
 
 import pytest
@@ -131,6 +133,85 @@ def test_a_client_that_ended_its_side_may_wait_a_moment_for_its_answer(server):
         conn.expect_end()
 
 
+# What the answer of a deadline looks like
+
+
+MIDDLEWARE = """
+local perigee = require("perigee")
+local app = perigee.app({ timeout_ms = 50 })
+local notes = {}
+app:use(function(req, next)
+  local answer = next(req)
+  answer:set("X-Middleware", req.method .. " " .. req.path .. " " .. req.headers["x-token"])
+  return answer
+end)
+app:on_error(504, function(req, err)
+  return perigee.json({ error = err.detail, id = req.id }, { status = 504 })
+end)
+local function wait()
+  local _ <close> = setmetatable({}, { __close = function()
+    perigee.sleep(400)
+    notes[#notes + 1] = "cleaned up"
+  end })
+  perigee.sleep(100000)
+end
+app:get("/", function() return "alive" end)
+app:get("/notes", function() return notes end)
+app:get("/wait", wait)
+app:post("/body", function(req) req:body() end)
+app:get("/spin", function() while true do end end)
+app:get("/threaded", perigee.threaded(wait))
+return app
+"""
+
+
+@pytest.fixture
+def wrapped(serve, write_app):
+    return serve(write_app(MIDDLEWARE), "--log", "json")
+
+
+@pytest.mark.parametrize("target", ["/wait", "/spin", "/threaded"])
+def test_middleware_and_error_handlers_see_a_504(wrapped, target):
+    with wrapped.connect() as conn:
+        for _ in range(3):
+            answer = conn.get(target, "X-Token: t")
+            assert answer.status == 504
+            assert answer.header("x-middleware") == f"GET {target} t"
+            body = json.loads(answer.body)
+            assert body["error"] == "Gateway Timeout"
+            assert conn.get("/", "X-Token: t").body == b'"alive"'
+    wrapped.wait_for_log(f"request {body['id']}.*not answered within 50 ms")
+
+
+def test_a_504_is_logged_once_with_the_time_the_client_waited(wrapped):
+    with wrapped.connect() as conn:
+        assert conn.get("/wait", "X-Token: t").status == 504
+        eventually(lambda: conn.get("/notes", "X-Token: t").body == b'["cleaned up"]', "it ended")
+    wrapped.stop()
+    lines = [json.loads(line) for line in wrapped.output.splitlines() if line.startswith("{")]
+    times = [line["ms"] for line in lines if line.get("status") == 504]
+    assert len(times) == 1, wrapped.output
+    assert times[0] < 400
+
+
+def test_a_504_before_the_body_has_come_ends_the_connection(wrapped):
+    with wrapped.connect() as conn:
+        conn.send(b"POST /body HTTP/1.1\r\nHost: x\r\nX-Token: t\r\nContent-Length: 9\r\n\r\n123")
+        answer = conn.answer()
+        assert (answer.status, answer.header("x-middleware")) == (504, "POST /body t")
+        assert answer.header("connection") == "close"
+        conn.send(b"456789")
+        conn.expect_end()
+
+
+def test_a_client_that_leaves_at_its_deadline_disturbs_nobody(wrapped):
+    for _ in range(20):
+        with wrapped.connect() as conn:
+            conn.request("GET", "/spin", "X-Token: t")
+            time.sleep(0.05)  # about when the answer is made; either order is fine
+    assert wrapped.get("/", "X-Token: t").body == b'"alive"'
+
+
 # Shutdown
 
 
@@ -138,6 +219,42 @@ def test_a_stopping_server_waits_for_functions_behind_answers(serve):
     server = serve("deadlines")
     assert server.get("/answered-then-waits").body == b'"answered"'
     server.stop()
+
+
+def test_what_outlasts_the_grace_is_answered_503_and_logged(serve):
+    server = serve("deadlines", "--shutdown-grace-ms", 50)
+    with server.connect() as conn:
+        conn.request("GET", "/wait/for-ever")
+        json.loads(server.get("/notes").body)
+        server.signal(signal.SIGTERM)
+        answer = conn.answer()
+        assert (answer.status, answer.header("connection")) == (503, "close")
+        conn.expect_end()
+    assert server.wait() == 0
+    assert re.search(r"\"GET /wait/for-ever\" 503", server.output), server.output
+
+
+def test_a_cleanup_that_began_before_is_cut_short_with_the_others(serve, write_app):
+    server = serve(
+        write_app("""
+local perigee = require("perigee")
+local app = perigee.app({ timeout_ms = 50 })
+app:get("/", function()
+  local _ <close> = setmetatable({}, { __close = function()
+    local ok, err = pcall(perigee.sleep, 100000)
+    require("perigee.host").log.warn("cleanup: " .. tostring(err))
+  end })
+  perigee.sleep(100000)
+end)
+return app
+"""),
+        "--shutdown-grace-ms",
+        50,
+    )
+    assert server.get("/").status == 504
+    server.stop()
+    assert "cleanup: cancelled" in server.output
+    assert "did not end in time" not in server.output
 
 
 def test_a_stopping_server_cancels_what_outlasts_its_grace(serve):

@@ -15,6 +15,7 @@ local NOT_FOR_APPS = {
   ["security.strict_password_form.run"] = true,
   ["settings.parse_env"] = true,
   ["status.has_no_body"] = true,
+  ["shared.save"] = true, -- takes the 1 for the name of a file
 }
 
 local MODULES = {

@@ -557,6 +557,31 @@ int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
     return call(L, LUA_OK, (lua_KContext) exchange);
 }
 
+int peri_exchange_lead_error(lua_State *L, struct peri_exchange *exchange)
+{
+    int error = lua_gettop(L);
+    if (exchange->vm->app.fallback == LUA_NOREF || !peri_is_http_error(L, error)) {
+        peri_answer_error(L, exchange);
+        return 0;
+    }
+    exchange->box = peri_request_push(L, exchange);
+    lua_replace(L, PERI_REQUEST_INDEX);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->vm->app.fallback);
+    lua_pushvalue(L, PERI_REQUEST_INDEX);
+    lua_createtable(L, 0, 3);
+    lua_getfield(L, error, "status");
+    lua_setfield(L, -2, "status");
+    lua_getfield(L, error, "headers");
+    lua_setfield(L, -2, "headers");
+    lua_createtable(L, 0, 1);
+    lua_getfield(L, error, "detail");
+    lua_setfield(L, -2, "detail");
+    lua_setfield(L, -2, "json");
+    peri_response_mark(L);
+    lua_remove(L, error);
+    return call(L, LUA_OK, (lua_KContext) exchange);
+}
+
 /* Whether a worker does all of it. */
 static bool goes_whole(const struct peri_exchange *exchange)
 {

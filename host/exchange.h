@@ -156,6 +156,11 @@ bool peri_exchange_validate(struct peri_exchange *exchange);
  * the task's body. Its frame keeps the request object alive, so that the box can be emptied. */
 int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange);
 
+/* The HTTP error on top of the stack is the answer to a request that no Lua of this VM has seen:
+ * leads it through the app's middleware and error handlers. `return` it, with a request that was
+ * not made (nil) at its index. */
+int peri_exchange_lead_error(lua_State *L, struct peri_exchange *exchange);
+
 /* Nobody waits for the exchange any more, and its request object is empty. */
 void peri_exchange_task_ended(struct peri_exchange *exchange);
 

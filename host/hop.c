@@ -327,7 +327,7 @@ static int send_whole(lua_State *L)
 static int on_whole_end(lua_State *L, int status, lua_KContext context)
 {
     if (status != LUA_OK && status != LUA_YIELD)
-        peri_answer_error(L, (struct peri_exchange *) context);
+        return peri_exchange_lead_error(L, (struct peri_exchange *) context);
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #define KEPT 16384       /* memory that a trip keeps in each buffer for the next time */
 #define KEPT_TRIPS 256   /* trips a mailbox keeps */
 #define CLEANUP_MS 10000 /* the app's stop may take so long */
+#define SECOND_NS 1000000000
 
 struct peri_worker {
     struct peri_workers *all;
@@ -298,6 +299,15 @@ static void hand_over(struct peri_workers *workers, struct peri_worker *worker,
         workers->stats.slowest_ns = waited;
 }
 
+/* Under the lock: how long the trip has waited that is first in the queue. A client that comes back
+ * after that time finds none of those there that wait now. */
+static uint64_t first_wait(struct peri_workers *workers, uint64_t now)
+{
+    if (peri_list_empty(&workers->queue))
+        return 0;
+    return now - peri_container_of(workers->queue.next, struct peri_trip, link)->since;
+}
+
 /* Under the lock. */
 static void give(struct peri_workers *workers, struct peri_trip *trip)
 {
@@ -313,6 +323,7 @@ static void give(struct peri_workers *workers, struct peri_trip *trip)
     } else if (workers->stats.depth >= workers->max_depth && !trip->urgent) {
         workers->stats.refused++;
         trip->state = PERI_TRIP_FULL;
+        trip->wait_ns = first_wait(workers, trip->since);
     } else {
         trip->queued = true;
         workers->stats.depth++;
@@ -374,6 +385,7 @@ static void on_late(struct peri_timer *timer)
     workers->stats.refused++;
     pthread_mutex_unlock(&workers->lock);
     trip->state = PERI_TRIP_LATE;
+    trip->wait_ns = uv_hrtime() - trip->since;
     arrive(trip);
 }
 
@@ -409,9 +421,10 @@ static void trip_cancel(struct peri_op *base)
     trip_unref(trip);     /* NOLINT(clang-analyzer-unix.Malloc): it had both */
 }
 
-/* Pushes an HTTP error 503 with a Retry-After. */
+/* Raises an HTTP error 503 with a Retry-After: whole seconds, at least one. */
 static int raise_refused(lua_State *L, const struct peri_trip *trip)
 {
+    unsigned long long seconds = (trip->wait_ns + SECOND_NS - 1) / SECOND_NS;
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, 503);
     lua_setfield(L, -2, "status");
@@ -422,7 +435,7 @@ static int raise_refused(lua_State *L, const struct peri_trip *trip)
     lua_createtable(L, 2, 0);
     lua_pushliteral(L, "Retry-After");
     lua_rawseti(L, -2, 1);
-    lua_pushliteral(L, "1");
+    lua_pushfstring(L, "%I", (LUAI_UACINT) (seconds > 0 ? seconds : 1));
     lua_rawseti(L, -2, 2);
     lua_rawseti(L, -2, 1);
     lua_setfield(L, -2, "headers");

@@ -59,7 +59,8 @@ struct peri_trip {
     bool queued;   /* under the lock */
     bool promised; /* under the lock: its origin takes the result, even if it is cancelled */
     atomic_uint refs;
-    uint64_t since; /* when it was given, in nanoseconds */
+    uint64_t since;   /* when it was given, in nanoseconds */
+    uint64_t wait_ns; /* of one that was refused: how long those wait that are first */
 };
 
 struct peri_workers_stats {

@@ -244,13 +244,55 @@ def test_what_finds_the_queue_full_is_503(start):
         for target in ("/where", "/call"):
             refused = threads.get(target)
             assert refused.status == 503
-            assert int(refused.header("retry-after")) > 0
+            assert refused.header("retry-after") == "1"
         stats = threads.json("/stats")
         assert (stats["busy"], stats["depth"], stats["refused"]) == (1, 1, 2)
         threads.open("gate")
         assert running.answer().body == b'"passed"'
         assert waiting.answer().body == b'"worker"'
     assert threads.json("/stats")["slowest_ms"] > 0
+
+
+def test_retry_after_says_how_long_those_wait_that_are_first(start):
+    threads = start("--threads", 1, "--max-queued", 1)
+    with contextlib.ExitStack() as stack:
+        threads.at_gate(stack, "gate")
+        waiting = stack.enter_context(threads.connect())
+        waiting.request("GET", "/where")
+        eventually(lambda: threads.json("/stats")["depth"] == 1, "one that waits")
+        eventually(
+            lambda: threads.get("/where").header("retry-after") == "2", "it has waited for a second"
+        )
+        threads.open("gate")
+
+
+def test_middleware_and_error_handlers_see_a_503(serve, write_app):
+    server = serve(
+        write_app("""
+local perigee = require("perigee")
+local app = perigee.app()
+app:on_error(503, function(req, err)
+  return perigee.json({ sorry = err.detail, path = req.path }, { status = 503, headers = err.headers })
+end)
+app:get("/wait", perigee.threaded(function() perigee.sleep(100000) end))
+app:get("/busy", function() return require("perigee.host").worker.stats().busy end)
+return app
+"""),
+        "--threads",
+        1,
+        "--max-queued",
+        0,
+    )
+    with server.connect() as conn:
+        conn.request("GET", "/wait")
+        eventually(lambda: server.json("/busy") == 1, "the thread is busy")
+        refused = server.get("/wait")
+        assert refused.status == 503
+        assert json.loads(refused.body) == {
+            "sorry": "Too many requests wait for a thread",
+            "path": "/wait",
+        }
+        assert refused.header("retry-after") == "1"
 
 
 def test_what_waits_too_long_is_503(start):

@@ -157,8 +157,9 @@ static void banner(const struct peri_server *server, const struct peri_app *app)
 
 static void on_first(struct signals *signals, const struct peri_app *app)
 {
-    banner(signals->server, app);
+    /* Whoever reads the banner may rely on the supervisor. */
     peri_supervised_ready(app->limits.drain_ms + app->limits.shutdown_grace_ms);
+    banner(signals->server, app);
     signals->announced = true;
 }
 

@@ -95,7 +95,7 @@ app:get("/ended/{way}", function(req)
   return seen[req.params.way] or 0
 end)
 
-app:get("/finalizer", function()
+app:get("/finalizer", { timeout_ms = 20000 }, function()
   for _ = 1, 2 do
     setmetatable({}, { __gc = spin })
     setmetatable({}, {

@@ -33,9 +33,9 @@ int peri_answer_send(lua_State *L, struct peri_exchange *exchange,
  * pushed; `out` is as before then. */
 int peri_answer_add_headers(lua_State *L, int index, struct peri_buf *out);
 
-/* Sends 103 Early Hints (RFC 8297) with the pairs of the array at `headers`. Returns 1; 0 where there
- * is nobody to read them: HTTP/1.0, an answer that has begun, a client that has gone, a worker
- * thread; or -1 with a message pushed when a header is not sound. */
+/* Sends 103 Early Hints (RFC 8297) with the pairs of the array at `headers`. Returns 1; 0 where
+ * there is nobody to read them: HTTP/1.0, an answer that has begun, a client that has gone, a
+ * worker thread; or -1 with a message pushed when a header is not sound. */
 int peri_answer_early_hints(lua_State *L, struct peri_exchange *exchange, int headers);
 
 /* The answers that C gives by itself have FastAPI's shape: {"detail":"Not Found"}. */

@@ -199,6 +199,8 @@ static void read_operation(lua_State *L, struct peri_app *app, struct peri_opera
     if (operation->path == NULL || operation->handler == LUA_NOREF)
         luaL_error(L, "an operation needs a path and a handler function");
     operation->hop = function_field(L, "hop");
+    operation->decodes = text_field(L, "decodes");
+    operation->decoder = function_field(L, "decoder");
     lua_getfield(L, -1, "threaded");
     operation->threaded = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -363,6 +365,7 @@ void peri_app_release(lua_State *L, struct peri_app *app)
     for (size_t i = 0; i < app->operation_count; i++) {
         unref(L, app->operations[i].handler);
         unref(L, app->operations[i].inputs_ref);
+        unref(L, app->operations[i].decoder);
         unref(L, app->operations[i].response_ref);
     }
     unref(L, app->fallback);
@@ -390,6 +393,7 @@ void peri_app_deinit(struct peri_app *app)
     for (size_t i = 0; i < app->operation_count; i++) {
         free(app->operations[i].path);
         free(app->operations[i].label);
+        free(app->operations[i].decodes);
         free(app->operations[i].source);
     }
     for (size_t i = 0; i < app->threaded_count; i++)

@@ -44,6 +44,8 @@ struct peri_operation {
     unsigned uses;     /* enum peri_inputs_uses */
     struct peri_inputs *inputs; /* NULL: nothing is declared */
     int inputs_ref;
+    int decoder;      /* LUA_NOREF, or function (media_type, bytes) -> JSON text; see decode.h */
+    char *decodes;    /* the media types that it knows, parted by blanks; NULL without one */
     int response_ref; /* LUA_NOREF: results are written as they are */
     uint64_t max_body_bytes;
     struct peri_metrics_route *metrics; /* NULL: nobody counts */

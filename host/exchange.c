@@ -4,6 +4,7 @@
 #include "after.h"
 #include "answer.h"
 #include "api/api.h"
+#include "decode.h"
 #include "develop.h"
 #include "generation.h"
 #include "hop.h"
@@ -600,6 +601,9 @@ static int exchange_main(lua_State *L)
     exchange->task->work->expired = on_expired;
     if (goes_whole(exchange))
         return peri_hop_whole(L, exchange);
+    if (peri_decode_is_due(exchange) &&
+        (!peri_decode_body(L, exchange) || !peri_exchange_validate(exchange)))
+        return 0;
     return peri_exchange_handle(L, exchange);
 }
 
@@ -662,6 +666,13 @@ bool peri_exchange_validate(struct peri_exchange *exchange)
                         &sources);
     sources.body = exchange->body_at;
     sources.body_len = exchange->body_len;
+    if (exchange->decoded) {
+        static const char type[] = "application/json";
+        sources.body = scratch->decoded.data;
+        sources.body_len = scratch->decoded.len;
+        sources.content_type = type;
+        sources.content_type_len = sizeof(type) - 1;
+    }
     if (exchange->form != NULL)
         sources.form = peri_form_fields(exchange->form);
     peri_result_set_codes(scratch->result, operation->errors.validation == PERI_DETAIL_CODES &&
@@ -706,7 +717,7 @@ static void run(struct peri_exchange *exchange)
         return;
     }
     if (operation != NULL && operation->inputs != NULL && !goes_whole(exchange) &&
-        !peri_exchange_validate(exchange)) {
+        !peri_decode_is_due(exchange) && !peri_exchange_validate(exchange)) {
         end_if_over(exchange);
         return;
     }

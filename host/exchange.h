@@ -104,6 +104,7 @@ struct peri_exchange {
     bool said_continue;
     bool complete;    /* the whole message has arrived */
     bool for_develop; /* develop.c answers it */
+    bool decoded;     /* the body counts as what scratch->decoded holds, until the handler runs */
     bool invalid;     /* declared inputs are not valid; the loop's result says why */
 };
 

@@ -17,6 +17,7 @@ void peri_scratch_close(struct peri_scratch *scratch)
 {
     peri_buf_deinit(&scratch->body);
     peri_buf_deinit(&scratch->text);
+    peri_buf_deinit(&scratch->decoded);
     peri_gather_deinit(&scratch->gather);
     peri_result_free(scratch->result);
 }

@@ -9,6 +9,7 @@
 struct peri_scratch {
     struct peri_buf body;       /* the JSON text of one answer */
     struct peri_buf text;       /* decoded names and values; never across a call of Lua */
+    struct peri_buf decoded;    /* the JSON text of a body in another format, see decode.h */
     struct peri_gather gather;  /* the inputs of one request */
     struct peri_result *result; /* what their validation gave */
 };

@@ -3,6 +3,7 @@
 
 local answer_cache = require("perigee.answer_cache")
 local answers = require("perigee.answers")
+local codecs = require("perigee.codecs")
 local compose = require("perigee.compose")
 local conditional = require("perigee.conditional")
 local dependency = require("perigee.dependency")
@@ -111,6 +112,8 @@ function M.new(options)
   self.answer = answers.answerer(config)
   self.webhooks = router.new()
   self.overrides = {}
+  self.decoders = {}
+  self.encoders = {}
   self.start_hooks = {}
   self.stop_hooks = {}
   self.schedules = {}
@@ -270,6 +273,7 @@ local function describe(self, entry, context)
     item = node_of.of(options.item),
     etag = options.etag,
     cache = options.cache,
+    consumes = options.consumes,
     response_options = options.response_options,
     response_description = options.response_description,
     responses = shared.responses,
@@ -443,6 +447,12 @@ local function build_operation(self, operation, singletons, types)
   if operation.produces and not openapi.is_json(operation.produces) then
     handler = response_of.texts(handler, operation.produces, operation.status)
   end
+  local is_json = operation.produces == "application/json" and not operation.item
+  if is_json and #self.encoders > 0 then
+    local cache = operation.cache
+    handler = codecs.encoding(handler, self.encoders, operation.status, response, cache ~= nil)
+    operation.cache = cache and union(cache, { vary = concat(cache.vary or {}, { "Accept" }) })
+  end
   if operation.cache then
     local mistake = answer_cache.mistake(operation)
     if mistake then
@@ -497,6 +507,8 @@ local function build_operation(self, operation, singletons, types)
     timeout_ms = operation.timeout_ms,
     on_disconnect = operation.on_disconnect,
     max_body_bytes = operation.max_body_bytes,
+    decodes = #self.decoders > 0 and table.concat(self.decoders, " ") or nil,
+    decoder = #self.decoders > 0 and codecs.decoder(self.decoders) or nil,
     threaded = whole,
     hop = errands,
   }
@@ -533,7 +545,7 @@ local function make_document(self)
   if self.mounted_at ~= "" and not config.root_path then
     config = union(config, { root_path = self.mounted_at })
   end
-  local document = openapi.document(config, self.operations, webhooks)
+  local document = openapi.document(config, self.operations, webhooks, self.decoders, self.encoders)
   source.forget()
   if self.extend then
     document = ordered.copy(document)
@@ -716,6 +728,24 @@ function App:openapi(extend)
     errors.raise("app:openapi: a function (document) is needed, not %s", type(extend))
   end
   self.extend = extend
+end
+
+--- Reads declared bodies in another format than JSON: `app:decoder("application/msgpack", msgpack.unpack)`. What
+--- the function makes of the bytes is validated as JSON would be, with the same errors; json.null is null. For all
+--- operations of the app with a `body`, and in their document.
+---@param media_type string
+---@param decode fun(bytes: string): any nil, or an error: the bytes are no such format (400). May not wait
+function App:decoder(media_type, decode)
+  codecs.add("app:decoder", self.decoders, media_type, decode)
+end
+
+--- Writes JSON results in another format for clients whose `Accept` wants it more than JSON:
+--- `app:encoder("application/msgpack", msgpack.pack)`. The function gets the value as it would be sent: filtered by
+--- its declared type, null as json.null. Errors stay JSON.
+---@param media_type string
+---@param encode fun(value: any): string
+function App:encoder(media_type, encode)
+  codecs.add("app:encoder", self.encoders, media_type, encode)
 end
 
 --- Uses another dependency in place of one, wherever it is asked for; for tests. Counts at the next build.

@@ -237,6 +237,15 @@ local function body_node(operation, groups)
   return required and node or node({ default = json.null })
 end
 
+-- The content of a body or an answer: the same in each of its formats.
+local function in_formats(media, content_type, others)
+  local content, order = { [content_type] = media }, { content_type }
+  for i, other in ipairs(others) do
+    content[other], order[i + 1] = media, other
+  end
+  return ordered.map(content, order)
+end
+
 function Writer:request_body(operation, collected)
   local is_form = #collected.form > 0
   local groups = is_form and collected.form or collected.body
@@ -244,18 +253,17 @@ function Writer:request_body(operation, collected)
     return nil
   end
   local node = body_node(operation, groups)
-  local known = self.shares and self.bodies[is_form]
+  local known = self.shares and not operation.consumes and self.bodies[is_form]
   if known and known[node] then
     return known[node]
   end
-  local content_type = is_form and form_type(node) or "application/json"
+  local media = MediaType({
+    schema = self.schemas:titled(node, "input", "body"),
+    examples = node.openapi_examples,
+  })
+  local content_type = is_form and form_type(node) or operation.consumes or "application/json"
   local body = RequestBody({
-    content = {
-      [content_type] = MediaType({
-        schema = self.schemas:titled(node, "input", "body"),
-        examples = node.openapi_examples,
-      }),
-    },
+    content = in_formats(media, content_type, is_form and NONE or self.decoders),
     required = not json_schema.is_optional(node) or nil,
   })
   if known then
@@ -337,7 +345,8 @@ function Writer:make_answers(operation, takes_input)
   if produces and not status_names.has_no_body(operation.status) then
     local media
     media, same = self:media(operation)
-    success.content = ordered.map({ [produces] = media }, { produces })
+    local is_json = produces == "application/json" and not operation.item
+    success.content = in_formats(media, produces, is_json and self.encoders or NONE)
   end
   if takes_input and key ~= "422" and next(operation.responses) == nil then
     return ordered.map({ [key] = success, ["422"] = self:refusal() }, { key, "422" }), same
@@ -598,8 +607,10 @@ end
 ---@param config table what the app was made with
 ---@param operations table[] as app.lua resolved them, in their written order
 ---@param webhooks table[]
+---@param decoders string[] media types of bodies, besides JSON
+---@param encoders string[] media types of results, besides JSON
 ---@return table
-function M.document(config, operations, webhooks)
+function M.document(config, operations, webhooks, decoders, encoders)
   local writer = setmetatable({
     schemas = json_schema.new({
       prefix = PREFIX,
@@ -610,6 +621,8 @@ function M.document(config, operations, webhooks)
     known = { path = {}, query = {}, header = {}, cookie = {} },
     bodies = { [true] = {}, [false] = {} },
     answers = {},
+    decoders = decoders,
+    encoders = encoders,
     shares = true,
     problems = config.errors == "problem",
   }, Writer)

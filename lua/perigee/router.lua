@@ -58,6 +58,7 @@ M.operation_options = merged(SHARED, inputs.options, {
   item = "table",
   etag = "boolean",
   cache = "table",
+  consumes = "string",
   response_options = "table",
   response_description = "string",
   openapi = "table",
@@ -219,6 +220,18 @@ local function check_operation(what, options)
       local format = "%s: 'item' is the type of what is streamed, so it needs produces = %s"
       errors.raise(format, what, '"text/event-stream", "application/jsonl" or "application/json"')
     end
+  end
+  local consumes = options.consumes
+  if
+    consumes
+    and not consumes:find("^application/json$")
+    and not consumes:find("^application/.*%+json$")
+  then
+    local format = "%s: consumes must be JSON, as application/merge-patch+json is, not '%s' (app:decoder() "
+      .. "reads other formats)"
+    errors.raise(format, what, consumes)
+  elseif consumes and not options.body then
+    errors.raise("%s: consumes is the media type of a body, and none is declared", what)
   end
   if options.cache then
     answer_cache.check(what, options.cache)

@@ -208,7 +208,7 @@ static bool fail(struct encoder *encoder, const char *format, const char *what)
     return false;
 }
 
-static bool is_name(const char *text, size_t len)
+bool peri_is_name(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
@@ -230,7 +230,7 @@ static bool fail_at_key(struct encoder *encoder, int key, unsigned depth)
     } else {
         size_t len = 0;
         const char *name = lua_tolstring(L, key, &len);
-        if (is_name(name, len)) {
+        if (peri_is_name(name, len)) {
             lua_pushfstring(L, ".%s%s", name, lua_tostring(L, -1));
         } else { /* quoted behind the unfinished text, which goes away as a whole */
             size_t start = encoder->out->len;

@@ -64,4 +64,7 @@ int peri_json_encode(lua_State *L, int index, struct peri_buf *out);
  * is_object). */
 int luaopen_perigee_json(lua_State *L);
 
+/* Whether a text may stand behind a dot in Lua: for the paths that errors name. */
+bool peri_is_name(const char *text, size_t len);
+
 #endif

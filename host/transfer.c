@@ -70,17 +70,6 @@ static void add_u32(struct peri_buf *out, uint32_t value)
     peri_buf_add(out, &value, sizeof(value));
 }
 
-static bool is_name(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!letter && (i == 0 || c < '0' || c > '9'))
-            return false;
-    }
-    return len > 0;
-}
-
 static void add_path(lua_State *L, luaL_Buffer *path, const struct step *step)
 {
     if (step == NULL)
@@ -93,8 +82,8 @@ static void add_path(lua_State *L, luaL_Buffer *path, const struct step *step)
     } else if (lua_type(L, step->key) == LUA_TSTRING) {
         size_t len = 0;
         const char *name = lua_tolstring(L, step->key, &len);
-        lua_pushfstring(L, is_name(name, len) ? "%s%s" : "[\"%s%s\"]",
-                        step->outer != NULL && is_name(name, len) ? "." : "", name);
+        lua_pushfstring(L, peri_is_name(name, len) ? "%s%s" : "[\"%s%s\"]",
+                        step->outer != NULL && peri_is_name(name, len) ? "." : "", name);
     } else {
         luaL_tolstring(L, step->key, NULL);
         lua_pushfstring(L, "[%s]", lua_tostring(L, -1));

@@ -2,6 +2,7 @@
 --- error, never a type that would accept more.
 
 local json = require("perigee.json")
+local sorted_keys = require("perigee.sorted_keys")
 
 local M = {}
 
@@ -129,15 +130,6 @@ function readers.array(reader, schema, where, used)
   end
   used.uniqueItems = true
   return reader.t.array(rest or reader.t.any), options
-end
-
-local function sorted_keys(object)
-  local keys = {}
-  for key in pairs(object) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
 end
 
 function readers.object(reader, schema, where, used)

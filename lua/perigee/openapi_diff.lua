@@ -1,6 +1,8 @@
 --- What changed between two OpenAPI documents that breaks clients written for the first one. Pure. What
 --- clients send may only be asked to be less, what they get may only become more.
 
+local sorted_keys = require("perigee.sorted_keys")
+
 local M = {}
 
 local METHODS = { "get", "put", "post", "delete", "options", "head", "patch", "trace" }
@@ -28,15 +30,6 @@ local function set_of(list)
     set[value] = true
   end
   return set
-end
-
-local function sorted_keys(object)
-  local keys = {}
-  for key in pairs(object or {}) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
 end
 
 -- All JSON types a schema admits, as a set; nil when it admits any.

@@ -10,6 +10,7 @@ local reply = require("perigee.test.reply")
 local url = require("perigee.url")
 
 local errors = require("perigee.errors")
+local sorted_keys = require("perigee.sorted_keys")
 
 local M = {}
 
@@ -74,15 +75,6 @@ function M.new(options)
     self.cookies[name] = value
   end
   return self
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
 end
 
 -- Names and values as a query or a form has them.

@@ -1,18 +1,11 @@
 --- Bodies of the type multipart/form-data (RFC 7578), as a browser sends them. Pure.
 
+local sorted_keys = require("perigee.sorted_keys")
+
 local M = {}
 
 local function quoted(text)
   return '"' .. text:gsub('["\r\n]', { ['"'] = "%22", ["\r"] = "%0D", ["\n"] = "%0A" }) .. '"'
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
 end
 
 -- A boundary that stands in none of the contents.

@@ -77,14 +77,18 @@ static bool header_is(const char *base, struct peri_span span, const char *text,
 /* RFC 3986 host and port, loosely: what can neither end the header nor be read as a path. */
 static bool host_is_sound(const char *host, size_t len)
 {
-    static const char allowed[] = "-._~%!$&'()*+;=:[]"; /* no comma: some proxies join with it */
-    for (size_t i = 0; i < len; i++) {
-        char c = host[i];
-        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-        if (!alphanumeric && (c == '\0' || strchr(allowed, c) == NULL))
-            return false;
-    }
-    return true;
+    static const bool allowed[256] = {
+        ['0' ... '9'] = true, ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['-'] = true,
+        ['.'] = true,         ['_'] = true,         ['~'] = true,         ['%'] = true,
+        ['!'] = true,         ['$'] = true,         ['&'] = true,         ['\''] = true,
+        ['('] = true,         [')'] = true,         ['*'] = true,         ['+'] = true,
+        [';'] = true,         ['='] = true,         [':'] = true,         ['['] = true,
+        [']'] = true, /* no comma: some proxies join with it */
+    };
+    bool sound = true;
+    for (size_t i = 0; i < len; i++)
+        sound &= allowed[(unsigned char) host[i]];
+    return sound;
 }
 
 /* Splits the target into path and query; `authority` receives that of an absolute form. */

@@ -1,5 +1,7 @@
 #include "response.h"
 
+#include "bytes.h"
+
 #include <time.h>
 
 static const struct {
@@ -115,8 +117,8 @@ void peri_head_begin(struct peri_head_cache *cache, uint64_t now_ms, struct peri
     for (int i = 0; i < PERI_HEAD_CACHE_SIZE; i++) {
         /* The content type ends the block: `type CRLF`. */
         if (cache->entries[i].status == status && cache->entries[i].type_len == type_len &&
-            (type_len == 0 || memcmp(cache->entries[i].bytes + cache->entries[i].len - 2 - type_len,
-                                     type, type_len) == 0)) {
+            peri_bytes_equal(cache->entries[i].bytes + cache->entries[i].len - 2 - type_len, type,
+                             type_len)) {
             peri_buf_add(out, cache->entries[i].bytes, cache->entries[i].len);
             return;
         }

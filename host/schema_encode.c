@@ -352,13 +352,39 @@ static void push_deduplicated(struct encoder *e)
     peri_value_push(&push, scratch_of(e)->values);
 }
 
+/* The items of an array up to the first that is not just what their type wants. Returns how many.
+ */
+static int64_t encode_plain_items(struct encoder *e, int index, const struct peri_type *type,
+                                  int64_t count)
+{
+    const struct peri_type *item = type->array.item;
+    if (type->kind != PERI_KIND_ARRAY || item->kind > PERI_KIND_BOOLEAN || item->serializer != NULL)
+        return 0;
+    for (int64_t i = 0; i < count; i++) {
+        const size_t before = e->out->len;
+        if (i > 0)
+            peri_buf_add_byte(e->out, ',');
+        lua_rawgeti(e->L, index, i + 1);
+        bool done = encode_plain(e, -1, item);
+        lua_pop(e->L, 1);
+        if (!done) {
+            e->out->len = before;
+            return i;
+        }
+    }
+    return count;
+}
+
 static bool encode_items(struct encoder *e, int index, const struct peri_type *type,
                          struct filter filter, const struct peri_loc *loc, int64_t count)
 {
     lua_State *L = e->L;
-    bool first = true;
     peri_buf_add_byte(e->out, '[');
-    for (int64_t i = 0; i < count; i++) {
+    int64_t done = 0;
+    if (filter.include == NULL && filter.exclude == NULL)
+        done = encode_plain_items(e, index, type, count);
+    bool first = done == 0;
+    for (int64_t i = done; i < count; i++) {
         struct peri_loc inner = {.up = loc, .index = i};
         bool keep = true;
         struct filter own = filter_item(filter, i, &keep);

@@ -545,9 +545,10 @@ static void push_names(struct peri_push *push, const struct peri_model *model, u
     }
 }
 
-/* Pushes the metatable for this set of fields; the usual sets are made once. */
-static void push_cached_metatable(struct peri_push *push, const struct peri_model *model,
-                                  uint64_t mask)
+/* Gives the value on top of the stack the metatable for this set of fields; the usual sets are made
+ * once. */
+static void set_cached_metatable(struct peri_push *push, const struct peri_model *model,
+                                 uint64_t mask)
 {
     lua_State *L = push->L;
     lua_rawgeti(L, push->lua_values, model->metatables);
@@ -561,7 +562,8 @@ static void push_cached_metatable(struct peri_push *push, const struct peri_mode
             lua_rawseti(L, -3, (lua_Integer) mask);
         }
     }
-    lua_remove(L, -2);
+    lua_setmetatable(L, -3);
+    lua_pop(L, 1);
 }
 
 /* set[name] = true */
@@ -653,11 +655,12 @@ static const struct peri_value *push_model(struct peri_push *push, const struct 
     }
     bool in_result =
         values >= push->result->values && values < push->result->values + push->result->count;
-    if (in_result && (values->count > 0 || model->count > 64))
+    if (in_result && (values->count > 0 || model->count > 64)) {
         push_own_metatable(push, model, mask, values);
-    else
-        push_cached_metatable(push, model, mask);
-    lua_setmetatable(L, -2);
+        lua_setmetatable(L, -2);
+    } else {
+        set_cached_metatable(push, model, mask);
+    }
     return at;
 }
 

@@ -31,7 +31,7 @@ extern _Thread_local lua_State *volatile peri_slice_hooked;
 /* Around lua_resume of a task. */
 static inline void *peri_slice_begin(struct peri_task *task)
 {
-    if (__builtin_expect(task->slow, 0))
+    if (PERI_WATCHES && __builtin_expect(task->slow, 0))
         peri_slice_prepare(task);
     return peri_watchdog_enter(task->L);
 }
@@ -39,6 +39,8 @@ static inline void *peri_slice_begin(struct peri_task *task)
 static inline void peri_slice_end(struct peri_task *task, void *outer)
 {
     peri_watchdog_leave(outer);
+    if (!PERI_WATCHES)
+        return;
     if (__builtin_expect(peri_slice_hooked != NULL, 0))
         peri_slice_disarm();
     if (__builtin_expect(task->slow, 0))
@@ -54,7 +56,8 @@ static inline void *peri_slice_enter(lua_State *co)
 static inline void peri_slice_leave(lua_State *co, void *outer)
 {
     peri_watchdog_leave(outer);
-    if (__builtin_expect(peri_slice_hooked == co, 0)) /* the collector may take it */
+    if (PERI_WATCHES &&
+        __builtin_expect(peri_slice_hooked == co, 0)) /* the collector may take it */
         peri_slice_disarm();
 }
 
@@ -63,7 +66,7 @@ static inline void peri_slice_leave(lua_State *co, void *outer)
  * returns true: `return peri_slice_yield(L, context, continuation);`. */
 static inline bool peri_slice_is_over(lua_State *L)
 {
-    return peri_slice_hooked == L && lua_gethookcount(L) == 1;
+    return PERI_WATCHES && peri_slice_hooked == L && lua_gethookcount(L) == 1;
 }
 bool peri_slice_must_yield(lua_State *L);
 int peri_slice_yield(lua_State *L, lua_KContext context, lua_KFunction continuation);

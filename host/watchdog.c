@@ -68,6 +68,8 @@ static void install_handler(void)
 int peri_watchdog_open(void (*overran)(void *runner))
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (!PERI_WATCHES)
+        return 0;
     pthread_once(&once, install_handler);
     struct peri_watchdog *dog = &peri_watchdog;
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TICK};

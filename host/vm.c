@@ -6,7 +6,9 @@
 #include "framework.h"
 #include "hop.h"
 #include "json_lua.h"
+#include "log.h"
 #include "protect.h"
+#include "slice.h"
 #include "texts.h"
 #include "topics.h"
 #include "worker.h"
@@ -21,8 +23,7 @@
 #include <sys/stat.h>
 
 #define TRACEBACK_FRAMES 20
-#define STEPS_BETWEEN_LOOKS 100000 /* of a load, at the clock */
-#define MESSAGE_SHOWN 8192         /* bytes of an error's text in the log */
+#define MESSAGE_SHOWN 8192 /* bytes of an error's text in the log */
 
 static const char ERROR_TYPE[] = "perigee.Error";
 
@@ -349,10 +350,9 @@ static int load_app(lua_State *L)
     return 0;
 }
 
-/* Fails a load that takes too long. A standing hook is no burden here: most of loading is
- * compiling. Coroutines inherit it, and lose it in their first step after the load. Past the limit
- * every step of the app's own code raises, so that a loop around pcall ends as well; the
- * framework's code may run on to say where it was. */
+/* Fails a load that takes too long. Coroutines inherit the hook, and lose it in their first step
+ * after the load. Past the limit every step of the app's own code raises, so that a loop around
+ * pcall ends as well; the framework's code may run on to say where it was. */
 static void on_count(lua_State *L, lua_Debug *where)
 {
     const atomic_ullong *until = peri_vm_of(L)->load_until;
@@ -360,9 +360,6 @@ static void on_count(lua_State *L, lua_Debug *where)
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    if (uv_hrtime() < atomic_load_explicit(until, memory_order_relaxed))
-        return;
-    lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
     lua_getinfo(L, "S", where);
     if (strncmp(where->source, "@perigee/", 9) == 0)
         return;
@@ -372,18 +369,40 @@ static void on_count(lua_State *L, lua_Debug *where)
     lua_error(L);
 }
 
+/* In a signal handler, every few milliseconds of a load. There is no hook before its time is up: a
+ * standing one makes Lua slower. */
+static void on_load_tick(void *runner)
+{
+    lua_State *L = runner;
+    const atomic_ullong *until = peri_vm_of(L)->load_until;
+    if (until != NULL && uv_hrtime() >= atomic_load_explicit(until, memory_order_relaxed))
+        lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+}
+
+/* lua_pcall of the function and its argument on the stack, which ends at vm->load_until. */
+static int call_in_time(struct peri_vm *vm)
+{
+    bool watched = vm->load_until != NULL && !peri_watchdog.open;
+    if (watched && peri_watchdog_open(on_load_tick) != 0)
+        peri_log_error("a load cannot be interrupted: %s", strerror(errno));
+    void *outer = peri_slice_enter(vm->L);
+    int status = lua_pcall(vm->L, 1, 0, 0);
+    peri_slice_leave(vm->L, outer);
+    if (watched)
+        peri_watchdog_close();
+    return status;
+}
+
 int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct peri_buf *error)
 {
     lua_State *L = vm->L;
     struct load load = {.config = config, .app = &vm->app};
     peri_heap_set_limit(&vm->heap, config->lua_memory);
     vm->tasks.traces = config->dev;
-    if (vm->load_until != NULL)
-        lua_sethook(L, on_count, LUA_MASKCOUNT, STEPS_BETWEEN_LOOKS);
     lua_pushcfunction(L, load_app);
     lua_pushlightuserdata(L, &load);
     int rc = 0;
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    if (call_in_time(vm) != LUA_OK) {
         const char *text = lua_tostring(L, -1);
         peri_buf_add_str(error, text != NULL ? text : "the app raised an error without a text");
         rc = load.missing ? UV_ENOENT : UV_EINVAL;

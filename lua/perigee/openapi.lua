@@ -361,7 +361,7 @@ function Writer:responses(operation, takes_input)
       responses["422"] = self:refusal()
     end
     return responses
-  elseif not self.shares then
+  elseif not self.shares or operation.item then
     return (self:make_answers(operation, takes_input))
   end
   local of_response = operation.response or NONE

@@ -302,6 +302,15 @@ test("reverse urls are filled and escaped", function(t)
   t:raises("no operation named 'raed' (did you mean 'read'?)", app.url, app, "raed")
 end)
 
+test("a streamed array is documented by its items, whatever else answers JSON", function(t)
+  local app = perigee.app({})
+  app:get("/any", function() end)
+  app:get("/array", { produces = "application/json", item = perigee.types.integer }, function() end)
+  app:build()
+  local answer = app:document().paths["/array"].get.responses["200"]
+  t:eq(answer.content["application/json"].schema.type, "array")
+end)
+
 test("a document is 3.1.0 unless something streams, or the app decides", function(t)
   local function version(options, produces)
     local app = perigee.app(options)

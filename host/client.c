@@ -76,8 +76,8 @@ static void on_head(struct peri_client *client)
         return; /* none, or several layers, which are the caller's business */
     struct peri_span value = reply->headers[at].value;
     int status = 0; /* an encoding that is not known is left as it is */
-    client->inflate =
-        peri_inflate_new(peri_reply_at(reply, value), value.len, client->max_body_bytes, &status);
+    client->inflate = peri_inflate_new_answer(peri_reply_at(reply, value), value.len,
+                                              client->max_body_bytes, &status);
 }
 
 static void on_end(struct peri_client *client)

@@ -1,5 +1,6 @@
 #include "inflate.h"
 
+#include <brotli/decode.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 struct peri_inflate {
     z_stream zlib;
+    BrotliDecoderState *brotli; /* in place of zlib; NULL otherwise */
     uint64_t max_bytes;
     uint64_t in;
     uint64_t out;
@@ -33,6 +35,15 @@ static bool is_encoding(const char *text, size_t len, const char *name)
     return len == strlen(name) && strncasecmp(text, name, len) == 0;
 }
 
+static void *allocated(void *memory)
+{
+    if (memory == NULL) {
+        fputs("perigee: out of memory (a compressed body)\n", stderr);
+        abort();
+    }
+    return memory;
+}
+
 struct peri_inflate *peri_inflate_new(const char *encoding, size_t len, uint64_t max_bytes,
                                       int *status)
 {
@@ -45,13 +56,22 @@ struct peri_inflate *peri_inflate_new(const char *encoding, size_t len, uint64_t
         *status = 415;
         return NULL;
     }
-    struct peri_inflate *stream = calloc(1, sizeof(*stream));
-    if (stream == NULL) {
-        fputs("perigee: out of memory (a compressed body)\n", stderr);
-        abort();
-    }
+    struct peri_inflate *stream = allocated(calloc(1, sizeof(*stream)));
     stream->max_bytes = max_bytes;
     stream->gzip = gzip;
+    return stream;
+}
+
+struct peri_inflate *peri_inflate_new_answer(const char *encoding, size_t len, uint64_t max_bytes,
+                                             int *status)
+{
+    if (!is_encoding(encoding, len, "br"))
+        return peri_inflate_new(encoding, len, max_bytes, status);
+    struct peri_inflate *stream = allocated(calloc(1, sizeof(*stream)));
+    stream->brotli = allocated(BrotliDecoderCreateInstance(NULL, NULL, NULL));
+    stream->max_bytes = max_bytes;
+    stream->open = true;
+    *status = 0;
     return stream;
 }
 
@@ -108,6 +128,26 @@ static int inflate_some(struct peri_inflate *stream, peri_inflate_sink *sink, vo
     return 0;
 }
 
+static int unpack_brotli(struct peri_inflate *stream, const char *bytes, size_t len,
+                         peri_inflate_sink *sink, void *context)
+{
+    const uint8_t *in = (const uint8_t *) bytes;
+    BrotliDecoderResult rc = BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT;
+    if (stream->ended)
+        return 400; /* bytes behind the end */
+    while (rc == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) {
+        uint8_t piece[PIECE];
+        uint8_t *out = piece;
+        size_t room = sizeof(piece);
+        rc = BrotliDecoderDecompressStream(stream->brotli, &len, &in, &room, &out, NULL);
+        int status = deliver(stream, (char *) piece, sizeof(piece) - room, sink, context);
+        if (status != 0)
+            return status;
+    }
+    stream->ended = rc == BROTLI_DECODER_RESULT_SUCCESS;
+    return rc == BROTLI_DECODER_RESULT_ERROR || (stream->ended && len > 0) ? 400 : 0;
+}
+
 int peri_inflate_feed(struct peri_inflate *stream, const char *bytes, size_t len,
                       peri_inflate_sink *sink, void *context)
 {
@@ -116,6 +156,8 @@ int peri_inflate_feed(struct peri_inflate *stream, const char *bytes, size_t len
     if (!stream->open)
         open_zlib(stream, (unsigned char) *bytes);
     stream->in += len;
+    if (stream->brotli != NULL)
+        return stream->status = unpack_brotli(stream, bytes, len, sink, context);
     stream->zlib.next_in = (unsigned char *) bytes;
     stream->zlib.avail_in = (unsigned) len;
     while (stream->zlib.avail_in > 0 && stream->status == 0)
@@ -134,7 +176,9 @@ void peri_inflate_free(struct peri_inflate *stream)
 {
     if (stream == NULL)
         return;
-    if (stream->open)
+    if (stream->brotli != NULL)
+        BrotliDecoderDestroyInstance(stream->brotli);
+    else if (stream->open)
         inflateEnd(&stream->zlib);
     free(stream);
 }

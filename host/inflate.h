@@ -1,4 +1,5 @@
-/* Compressed request bodies (gzip, deflate), inflated while they arrive. Pure.
+/* Compressed bodies, inflated while they arrive: gzip and deflate of requests, also brotli of the
+ * answers that we asked for. Pure.
  *
  * A bomb is noticed before it goes off: the limit counts inflated bytes, and so does the ratio. */
 #ifndef PERI_INFLATE_H
@@ -20,6 +21,10 @@ typedef int peri_inflate_sink(void *context, const char *bytes, size_t len);
  * inflated (no encoding, "identity"). */
 struct peri_inflate *peri_inflate_new(const char *encoding, size_t len, uint64_t max_bytes,
                                       int *status);
+
+/* The same for the body of an answer, which may be "br". */
+struct peri_inflate *peri_inflate_new_answer(const char *encoding, size_t len, uint64_t max_bytes,
+                                             int *status);
 
 /* Hands it bytes of the body; peri_inflate_end() says that there are no more. Both return 0, or the
  * status that refuses the request: 400 (broken or cut off) or 413 (too much); after that only this.

@@ -136,7 +136,7 @@ def test_a_get_returns_status_headers_and_body(lua, peers):
     assert (request["method"], request["target"]) == ("GET", "/path?x=1")
     assert request["headers"]["host"] == f"127.0.0.1:{server.port}"
     assert request["headers"]["user-agent"].startswith("Perigee/")
-    assert request["headers"]["accept-encoding"] == "gzip, deflate"
+    assert request["headers"]["accept-encoding"] == "gzip, deflate, br"
     assert "content-length" not in request["headers"]
 
 
@@ -344,12 +344,16 @@ def test_json_in(lua, peers):
     assert shown[1][0] == "EJSON"
 
 
+BROTLI_HELLO = "G28XACRAapDH6vCcTvIAAA=="  # 1,000 times "hello "
+
+
 def test_compressed_answers_are_unpacked(lua, peers):
     text = b"hello " * 1000
     packed = {
         "gzip": gzip.compress(text),
         "deflate": zlib.compress(text),
         "bare": zlib.compress(text, wbits=-15),
+        "br": base64.b64decode(BROTLI_HELLO),
         "unknown": b"\x00\x01",
     }
 
@@ -360,7 +364,7 @@ def test_compressed_answers_are_unpacked(lua, peers):
     server = peers(route)
     shown = lua(
         """
-  for _, kind in ipairs({ "gzip", "deflate", "bare" }) do
+  for _, kind in ipairs({ "gzip", "deflate", "bare", "br" }) do
     show(http.get(arg[1] .. "/" .. kind).body == ("hello "):rep(1000))
   end
   show(#http.get(arg[1] .. "/gzip", { decompress = false }).body)
@@ -368,8 +372,8 @@ def test_compressed_answers_are_unpacked(lua, peers):
         """,
         server.url,
     )
-    assert shown == [[True], [True], [True], [len(packed["gzip"])], [2]]
-    assert "accept-encoding" not in server.requests[3]["headers"]
+    assert shown == [[True], [True], [True], [True], [len(packed["gzip"])], [2]]
+    assert "accept-encoding" not in server.requests[4]["headers"]
 
 
 def test_a_bomb_and_a_broken_coding_are_errors(lua, peers):

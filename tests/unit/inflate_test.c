@@ -3,6 +3,7 @@
 
 #include "buf.h"
 
+#include <brotli/encode.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -37,12 +38,22 @@ static int sink(void *context, const char *bytes, size_t len)
     return 0;
 }
 
+static void compress_brotli(const char *bytes, size_t len, struct peri_buf *out)
+{
+    size_t room = BrotliEncoderMaxCompressedSize(len) + 100;
+    uint8_t *to = (uint8_t *) peri_buf_reserve(out, room);
+    assert_true(BrotliEncoderCompress(5, BROTLI_DEFAULT_WINDOW, BROTLI_DEFAULT_MODE, len,
+                                      (const uint8_t *) bytes, &room, to));
+    out->len += room;
+}
+
 /* Inflates a body in pieces of `step` bytes, each in a block of exactly its size. */
 static int inflate_all(const char *encoding, const struct peri_buf *body, size_t step,
                        uint64_t max_bytes, struct peri_buf *out)
 {
     int status = 0;
-    struct peri_inflate *stream = peri_inflate_new(encoding, strlen(encoding), max_bytes, &status);
+    struct peri_inflate *stream =
+        peri_inflate_new_answer(encoding, strlen(encoding), max_bytes, &status);
     assert_non_null(stream);
     assert_int_equal(status, 0);
     for (size_t at = 0; body->data != NULL && at < body->len; at += step) {
@@ -192,6 +203,43 @@ static void the_sink_can_refuse(void **state)
     peri_buf_deinit(&body);
 }
 
+static void answers_may_be_brotli(void **state)
+{
+    (void) state;
+    static char text[100000];
+    unsigned seed = 1;
+    for (size_t i = 0; i < sizeof(text); i++) {
+        seed = seed * 1103515245 + 12345;
+        text[i] = (char) ('a' + (seed >> 16) % 6);
+    }
+    struct peri_buf body = {0};
+    compress_brotli(text, sizeof(text), &body);
+    for (size_t step = 1; step <= body.len; step = step * 7 + 1) {
+        struct peri_buf out = {0};
+        assert_int_equal(inflate_all("br", &body, step, sizeof(text), &out), 0);
+        assert_int_equal(out.len, sizeof(text));
+        assert_memory_equal(out.data, text, sizeof(text));
+        peri_buf_deinit(&out);
+    }
+    struct peri_buf out = {0};
+    assert_int_equal(inflate_all("br", &body, 50, sizeof(text) - 1, &out), 413);
+    assert_int_equal(inflate_all("br", &body, body.len, 100000, NULL), 418);
+    body.len--; /* cut off */
+    assert_int_equal(inflate_all("br", &body, 50, 100000, &out), 400);
+    body.len++;
+    peri_buf_add_byte(&body, 'x'); /* behind the end */
+    assert_int_equal(inflate_all("br", &body, 1, 100000, &out), 400);
+    assert_int_equal(inflate_all("br", &body, body.len, 100000, &out), 400);
+    body.data[body.len / 2] ^= 0x55;
+    assert_int_equal(inflate_all("br", &body, 50, 100000, &out) != 0, 1);
+    static const char zeros[10000000];
+    body.len = 0;
+    compress_brotli(zeros, sizeof(zeros), &body);
+    assert_int_equal(inflate_all("br", &body, body.len, 100000000, &out), 413);
+    peri_buf_deinit(&out);
+    peri_buf_deinit(&body);
+}
+
 static void other_encodings_are_refused_or_none(void **state)
 {
     (void) state;
@@ -222,6 +270,7 @@ int main(void)
         cmocka_unit_test(broken_bodies_are_a_400),
         cmocka_unit_test(no_body_is_an_empty_body),
         cmocka_unit_test(the_sink_can_refuse),
+        cmocka_unit_test(answers_may_be_brotli),
         cmocka_unit_test(other_encodings_are_refused_or_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,7 +193,7 @@ function M.new(client, options)
   add_default(request.headers, "User-Agent", "Perigee/" .. host.app.version)
   add_default(request.headers, "Accept", "*/*")
   if options.decompress ~= false and not headers.get(request.headers, "range") then
-    add_default(request.headers, "Accept-Encoding", "gzip, deflate")
+    add_default(request.headers, "Accept-Encoding", "gzip, deflate, br")
   end
   request.authorization = not headers.get(request.headers, "authorization")
     and authorization(options, target)

@@ -606,7 +606,8 @@ void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
     } else if (exchange->status == 0 && peri_is_validation_error(L, error)) {
         answer_validation_error(L, exchange);
     } else {
-        peri_exchange_log(exchange, "%s", luaL_tolstring(L, error, NULL));
+        peri_push_message(L, error);
+        peri_exchange_log(exchange, "%s", lua_tostring(L, -1));
         peri_answer_fail(exchange);
     }
 }

@@ -116,7 +116,7 @@ static void write_error(lua_State *L, struct peri_buf *out)
     if (peri_transfer_write(L, -2, 2, "error", out) == 0)
         return;
     lua_pop(L, 1);
-    luaL_tolstring(L, -2, NULL);
+    peri_push_message(L, -2);
     lua_replace(L, -3);
     peri_transfer_write(L, -2, 2, "error", out);
 }

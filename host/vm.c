@@ -23,6 +23,8 @@
 #include <sys/stat.h>
 
 #define TRACEBACK_FRAMES 20
+#define FIELDS_SHOWN 20    /* of an error that is a table, */
+#define FIELD_SHOWN 200    /* bytes of each */
 #define MESSAGE_SHOWN 8192 /* bytes of an error's text in the log */
 
 static const char ERROR_TYPE[] = "perigee.Error";
@@ -534,6 +536,81 @@ void peri_push_frames(lua_State *L, int index)
         lua_remove(L, -2);
 }
 
+/* Appends "key = value" of the pair on top of the stack to the list at `list`, in order. */
+static void add_field(lua_State *L, int list)
+{
+    int key = lua_gettop(L) - 1;
+    int value = lua_gettop(L);
+    size_t len = 0;
+    lua_pushstring(L, lua_type(L, key) == LUA_TSTRING ? "" : "[");
+    luaL_tolstring(L, key, NULL);
+    lua_pushstring(L, lua_type(L, key) == LUA_TSTRING ? " = " : "] = ");
+    if (lua_type(L, value) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, value, &len);
+        lua_pushliteral(L, "\"");
+        lua_pushlstring(L, text, len < FIELD_SHOWN ? len : FIELD_SHOWN);
+        lua_pushstring(L, len <= FIELD_SHOWN ? "\"" : "...\"");
+        lua_concat(L, 3);
+    } else if (lua_type(L, value) == LUA_TTABLE) {
+        lua_pushliteral(L, "{...}");
+    } else {
+        luaL_tolstring(L, value, NULL);
+    }
+    lua_concat(L, 4);
+    lua_Integer at = luaL_len(L, list) + 1;
+    for (; at > 1; at--) {
+        lua_rawgeti(L, list, at - 1);
+        if (!lua_compare(L, -2, -1, LUA_OPLT))
+            break;
+        lua_rawseti(L, list, at);
+    }
+    lua_settop(L, value + 1);
+    lua_rawseti(L, list, at);
+}
+
+static void push_fields(lua_State *L, int table)
+{
+    lua_newtable(L);
+    int list = lua_gettop(L);
+    lua_pushnil(L);
+    for (int n = 0; lua_next(L, table); n++) {
+        if (n == FIELDS_SHOWN) {
+            lua_pop(L, 2);
+            break;
+        }
+        add_field(L, list);
+        lua_pop(L, 1);
+    }
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    luaL_addchar(&text, '{');
+    lua_Integer count = luaL_len(L, list);
+    for (lua_Integer i = 1; i <= count; i++) {
+        if (i > 1)
+            luaL_addstring(&text, ", ");
+        lua_rawgeti(L, list, i);
+        luaL_addvalue(&text);
+    }
+    luaL_addchar(&text, '}');
+    luaL_pushresult(&text);
+    lua_remove(L, list);
+}
+
+void peri_push_message(lua_State *L, int index)
+{
+    index = lua_absindex(L, index);
+    bool says = lua_type(L, index) != LUA_TTABLE;
+    if (!says && luaL_getmetafield(L, index, "__tostring") != LUA_TNIL) {
+        lua_pop(L, 1);
+        says = true;
+    }
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    if (says)
+        luaL_tolstring(L, index, NULL);
+    else
+        push_fields(L, index);
+}
+
 /* The message at index 1 as a log can take it: no NUL, and no novel. */
 static void add_message(lua_State *L, luaL_Buffer *text)
 {
@@ -568,7 +645,7 @@ int peri_traceback(lua_State *L)
     peri_push_frames(L, 1); /* at 2 */
     bool elsewhere = peri_hop_push_trace(L, 1);
     if (lua_type(L, 1) != LUA_TSTRING) {
-        luaL_tolstring(L, 1, NULL);
+        peri_push_message(L, 1);
         lua_replace(L, 1);
     }
     luaL_Buffer text;

@@ -106,6 +106,10 @@ int peri_vm_call(struct peri_vm *vm, int function, uint64_t timeout_ms, lua_Inte
  * turn of the loop they have. */
 void peri_vm_close(struct peri_vm *vm);
 
+/* Pushes what an error says, as tostring would; a table without __tostring says what its fields
+ * are, as its address tells nobody anything. May raise. */
+void peri_push_message(lua_State *L, int index);
+
 /* A message handler for lua_pcall: turns every error into text with a traceback, but for those that
  * are answers by themselves (HTTP errors, invalid input) and cancellation. */
 int peri_traceback(lua_State *L);

@@ -3,6 +3,7 @@
 
 #include "exchange.h"
 #include "log.h"
+#include "vm.h"
 
 #include <lauxlib.h>
 
@@ -25,8 +26,17 @@ static int log_warn(lua_State *L)
     return 0;
 }
 
+/* message(err): what an error says. */
+static int log_message(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    peri_push_message(L, 1);
+    return 1;
+}
+
 static const luaL_Reg log_functions[] = {
     {"failure", log_failure},
+    {"message", log_message},
     {"warn", log_warn},
     {NULL, NULL},
 };

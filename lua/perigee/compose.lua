@@ -22,7 +22,7 @@ local Failure = {}
 Failure.__index = Failure
 
 local function describe(err)
-  local ok, text = pcall(tostring, err)
+  local ok, text = pcall(host.log.message, err)
   return ok and text or "an error whose message cannot be made"
 end
 

@@ -268,3 +268,25 @@ return app
     assert done.returncode == 1
     assert "app.lua:11: bad argument #1 to 'sleep' (number expected, got table)" in done.stderr
     assert "perigee/" not in done.stderr
+
+
+def test_an_error_that_is_a_table_is_logged_with_its_fields(serve, write_app):
+    server = serve(
+        write_app("""
+local perigee = require("perigee")
+local app = perigee.app()
+local function fail()
+  error({ code = "E_STOCK", left = 3, deep = {}, "first", long = ("x"):rep(300) })
+end
+app:get("/plain", fail)
+app:get("/wrapped", { use = { function(req, next) return next(req) end } }, fail)
+app:get("/threaded", perigee.threaded(fail))
+return app
+""")
+    )
+    for target in ("/plain", "/wrapped", "/threaded"):
+        assert server.get(target).status == 500
+        server.wait_for_log(
+            f"{target} .*: "
+            + r'\{\[1\] = "first", code = "E_STOCK", deep = \{\.\.\.\}, left = 3, long = "x{200}\.\.\."\}'
+        )

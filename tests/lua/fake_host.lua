@@ -238,6 +238,7 @@ function M.install()
     failure = function(_, text)
       host.failures[#host.failures + 1] = text
     end,
+    message = tostring,
   }
   host.worker = { -- there are none: threaded functions are called where they are
     available = function()

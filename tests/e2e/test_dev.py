@@ -553,6 +553,35 @@ def test_the_page_of_an_app_that_never_loaded_becomes_the_apps(browser, dev, app
     sees(browser, f"{heading('two')} && !{OVERLAY}")
 
 
+LIVE = """
+app:get("/feed", function(req)
+  return perigee.events(function(events)
+    local last = req.headers["Last-Event-ID"] or "none"
+    events:send(words.word .. " after " .. last, { id = words.word, retry = 10 })
+    perigee.sleep(1e9)
+  end)
+end)
+app:get("/live", function()
+  return perigee.html([[<h1></h1><script>
+    new EventSource("/feed").onmessage = (event) => {
+      document.querySelector("h1").innerText = JSON.parse(event.data)
+    }
+  </script>]])
+end)
+return app"""
+
+
+def test_an_event_source_comes_back_to_the_next_version(browser, dev, app):
+    (app.folder / "app.lua").write_text(APP.replace("return app", LIVE))
+    server = dev(app.folder, "--shutdown-grace-ms", 600_000)
+    browser.open(server.url + "/live")
+    sees(browser, heading("one after none"))
+    app.say("two")
+    sees(browser, heading("two after one"))
+    app.say("three")
+    sees(browser, heading("three after two"))
+
+
 @pytest.mark.parametrize(
     "fails",
     ["local x = nil; return x.y", "error('burnt')", "perigee.sleep(1e9)", "return { f = print }"],

@@ -386,6 +386,12 @@ static const char *go_on(struct peri_search *search, struct place place)
     return place.at;
 }
 
+/* Where the pattern goes on after the item of a choice, that was matched up to `at`. */
+static struct place behind(const struct peri_search_choice *choice, const char *at)
+{
+    return (struct place){at, choice->item_end + 1}; /* its '*', '+', '-' or '?' */
+}
+
 enum back { NEXT, EXHAUSTED, NOT_YET };
 
 /* Goes back to the last choice and finds where to go on from there. */
@@ -393,26 +399,25 @@ static enum back go_back(struct peri_search *search, struct place *place)
 {
     while (search->choice_count > 0) {
         struct peri_search_choice *choice = &search->choices[search->choice_count - 1];
-        const char *behind = choice->item_end + 1;
         switch ((enum choice) choice->kind) {
         case LONGER:
             if (choice->at == search->text_end ||
                 !matches(byte_at(choice->at), choice->item, choice->item_end))
                 break;
-            *place = (struct place){++choice->at, behind};
+            *place = behind(choice, ++choice->at);
             return NEXT;
         case SHORTER:
             if (choice->count == 0)
                 break;
-            *place = (struct place){choice->at + --choice->count, behind};
+            *place = behind(choice, choice->at + --choice->count);
             return NEXT;
         case COUNTING:
             if (!count_on(search, choice))
                 return NOT_YET;
-            *place = (struct place){choice->at + choice->count, behind};
+            *place = behind(choice, choice->at + choice->count);
             return NEXT;
         case WITHOUT:
-            *place = (struct place){choice->at, behind};
+            *place = behind(choice, choice->at);
             search->choice_count--;
             return NEXT;
         case UNOPEN:

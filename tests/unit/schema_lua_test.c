@@ -345,6 +345,29 @@ static void scalars_are_written_as_their_type_says(void **state)
         "  '{\"name\":\"a\",\"price\":1.0,\"tax\":10.5,\"note\":null,\"tags\":[]}')\n");
 }
 
+/* Also those that only the validator can judge: lengths count characters. */
+static void bounds_hold_in_responses(void **state)
+{
+    (void) state;
+    run("local function text(node, value) return (compile(node):encode(value)) end\n"
+        "local Name = t.string{ min_length = 3, max_length = 4 }\n"
+        "eq(text(Name, 'abc'), '\"abc\"')\n"
+        "eq(text(Name, 'äöüß'), '\"äöüß\"')\n"
+        "eq(text(Name, 'äö'), nil)\n"
+        "eq(text(Name, 'abcde'), nil)\n"
+        "eq(text(Name, 'ab\\xFF'), nil)\n"
+        "local Number = t.number{ gt = 0, le = 10 }\n"
+        "eq(text(Number, 10), '10.0')\n"
+        "for _, bad in ipairs{ 0, 10.5, 0 / 0, math.huge } do eq(text(Number, bad), nil) end\n"
+        "local Count = t.integer{ ge = 1, lt = 5, multiple_of = 2 }\n"
+        "eq(text(Count, 4), '4')\n"
+        "eq(text(Count, 4.0), '4')\n"
+        "for _, bad in ipairs{ 0, 3, 5, 6 } do eq(text(Count, bad), nil) end\n"
+        "local Counts = t.array{ item = Count }\n"
+        "eq(text(Counts, { 2, '4', 2 }), '[2,4,2]')\n"
+        "eq(text(Counts, { 2, 3 }), nil)\n");
+}
+
 static void a_response_that_breaks_its_type_names_the_place(void **state)
 {
     (void) state;
@@ -444,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_response_speaks_its_aliases),
         cmocka_unit_test(a_models_value_remembers_its_model_in_a_union),
         cmocka_unit_test(scalars_are_written_as_their_type_says),
+        cmocka_unit_test(bounds_hold_in_responses),
         cmocka_unit_test(a_response_that_breaks_its_type_names_the_place),
         cmocka_unit_test(programs_may_share_what_was_compiled),
         cmocka_unit_test(stats_count_what_was_refused),

@@ -152,13 +152,12 @@ end
 
 local versions = 0 -- of apps in a VM that no server has: tests build one after the other
 
---- Keeps the answers of a handler.
----@param handler perigee.Handler
+--- A function (req, make, ...) that answers with what make(req, ...) has made for this request or one like it.
 ---@param operation table as app.lua describes it
 ---@param status integer of plain results
 ---@param schema? userdata of plain results
----@return perigee.Handler
-function M.caching(handler, operation, status, schema)
+---@return fun(req: perigee.Request, make: fun(req: perigee.Request, ...: any): any, ...: any): any
+function M.keeper(operation, status, schema)
   local options = operation.cache
   local turn_ms = operation.timeout_ms or TURN_MS
   local key_of
@@ -167,24 +166,26 @@ function M.caching(handler, operation, status, schema)
   local own_version = "t" .. versions
 
   -- What the handler puts on req.response belongs to the answer, what dependencies have put there does not.
-  local function make(req, key, turn)
+  local function make_answer(req, make, ...)
     local outer = host.response.take(req)
-    local result = handler(req)
+    local result = make(req, ...)
     local answer = response.merge(result, host.response.take(req), status, schema)
     answer.is_plain = answer.is_plain or answer ~= result
     if outer then
       req.response = outer
     end
-    local kept = keepable(answer, status)
-    if kept and answers.set(key, kept, options.ttl_ms) == true then
-      turn.outcome = "kept"
-    else
-      turn.outcome = "private"
-    end
     return answer
   end
 
-  return function(req)
+  local function take_turn(req, key, turn, make, ...)
+    local answer = make_answer(req, make, ...)
+    local kept = keepable(answer, status)
+    local is_kept = kept and answers.set(key, kept, options.ttl_ms) == true
+    turn.outcome = is_kept and "kept" or "private"
+    return answer
+  end
+
+  return function(req, make, ...)
     if not key_of then
       local generation = shared.generation()
       key_of = make_key(operation, options, generation > 0 and generation or own_version)
@@ -201,7 +202,7 @@ function M.caching(handler, operation, status, schema)
       end
       if answers.set(lock, true, turn_ms, -1) then
         local turn <close> = setmetatable({ lock = lock, topic = topic }, Turn)
-        return (make(req, key, turn))
+        return (take_turn(req, key, turn, make, ...))
       end
       local news <close> = shared.subscribe(topic, 1)
       local left = answers.ttl(lock) -- nil: it ended in between
@@ -209,7 +210,7 @@ function M.caching(handler, operation, status, schema)
         break
       end
     end
-    return handler(req)
+    return make(req, ...)
   end
 end
 

@@ -403,6 +403,25 @@ local function check_path(operation)
   end
 end
 
+-- What stands around a handler and looks at its answers: a function that wraps what makes one, or nil. A cache
+-- stays on the loop, so that nobody waits for somebody else's answer on a worker.
+local function answer_layer(operation, response)
+  local status = operation.status
+  local keep = operation.cache and answer_cache.keeper(operation, status, response)
+  if not keep and not operation.etag then
+    return nil
+  end
+  return function(make)
+    local made = make
+    if keep then
+      made = function(req, ...)
+        return keep(req, make, ...)
+      end
+    end
+    return operation.etag and conditional.tagged(made, status, response) or made
+  end
+end
+
 -- One operation as the host takes it. A handler with nothing around it is the app's own function: the
 -- way of most requests has nothing of ours on it.
 local function build_operation(self, operation, singletons, types)
@@ -437,8 +456,10 @@ local function build_operation(self, operation, singletons, types)
     response = compile(operation, host.schema.compile, operation.response, options, types)
   end
 
-  local whole = #operation.middlewares == 0 and hop.is_whole(plan, operation.handler)
-  local legs = not whole and hop.legs(plan, operation.handler) or nil
+  local whole = #operation.middlewares == 0
+    and not operation.cache
+    and hop.is_whole(plan, operation.handler)
+  local legs = not whole and hop.legs(plan, operation.handler, operation.cache ~= nil) or nil
   local handler = threaded.inner(operation.handler)
   if operation.item then
     local item = compile(operation, host.schema.compile, operation.item, nil, types)
@@ -458,10 +479,11 @@ local function build_operation(self, operation, singletons, types)
     if mistake then
       error(("%s: %s: %s"):format(operation.source, operation.what, mistake), 0)
     end
-    handler = answer_cache.caching(handler, operation, operation.status, response)
   end
-  if operation.etag then
-    handler = conditional.tagged(handler, operation.status, response)
+  local layer = answer_layer(operation, response)
+  local is_kept_here = operation.cache ~= nil and threaded.is(operation.handler)
+  if layer and not is_kept_here then
+    handler = layer(handler)
   end
   if plan.cleans then
     handler = response_of.checked(handler, operation.status, response)
@@ -474,7 +496,7 @@ local function build_operation(self, operation, singletons, types)
     or self.config.debug
   local errands = legs and dependency.errands(plan, handler, singletons)
   if resolves or sees or legs then
-    handler = dependency.resolving(plan, handler, singletons, legs)
+    handler = dependency.resolving(plan, handler, singletons, legs, is_kept_here and layer or nil)
   end
   if wrapped or plan.lingers then
     local failing = {

@@ -92,8 +92,8 @@ end
 ---@param schema userdata? of plain results
 ---@return perigee.Handler
 function M.tagged(handler, status, schema)
-  return function(req)
-    local result = handler(req)
+  return function(req, ...)
+    local result = handler(req, ...)
     local answer = response.of(result, status, schema)
     answer.is_plain = answer.is_plain or answer ~= result
     local reads = req.method == "GET" or req.method == "HEAD"

@@ -498,13 +498,29 @@ local function keeping(plan, resolve)
   end
 end
 
+-- What stands around a threaded handler may look at the values of dependencies. They do not travel with the
+-- request: the errand has those that do.
+local function with_names(plan, around)
+  return function(make)
+    local wrapped = around(function(req, values)
+      req.deps = nil
+      return make(req, values)
+    end)
+    return function(req, values)
+      name_values(req, plan.names, values)
+      return wrapped(req, values)
+    end
+  end
+end
+
 --- Puts the resolution in front of a handler.
 ---@param plan perigee.Plan
 ---@param handler fun(req: perigee.Request): any
 ---@param singletons perigee.Singletons
 ---@param legs? perigee.Leg[] for an operation of which a part is threaded
+---@param around? fun(make: function): function what stands on the loop around a threaded handler
 ---@return fun(req: perigee.Request, invalid: string?, failed: table?): any
-function M.resolving(plan, handler, singletons, legs)
+function M.resolving(plan, handler, singletons, legs, around)
   local steps, names = plan.steps, plan.names
   local here, parted, indices, apart = {}, {}, {}, {}
   for i, step in ipairs(steps) do
@@ -512,7 +528,8 @@ function M.resolving(plan, handler, singletons, legs)
     parted[i] = legs and (step.threaded or step.apart) and hop.one(plan, i) or here[i]
     apart[i] = step.apart and parted[i] or here[i]
   end
-  local way = legs and hop.way(plan, legs, apart)
+  local way = legs and hop.way(plan, legs, apart, around and with_names(plan, around))
+  handler = around and around(handler) or handler
   local together = rounds.any(steps) and rounds.runner(steps, indices, here, errors.is_answer)
 
   return keeping(plan, function(req, invalid, failed, kept)

@@ -96,8 +96,9 @@ end
 --- nothing is threaded.
 ---@param plan perigee.Plan
 ---@param handler function
+---@param alone? boolean the last leg is the handler alone: something on the loop stands right before it
 ---@return perigee.Leg[]?
-function M.legs(plan, handler)
+function M.legs(plan, handler, alone)
   local legs, done, left = {}, {}, {}
   local any = threaded.is(handler)
   for i, step in ipairs(plan.steps) do
@@ -128,7 +129,7 @@ function M.legs(plan, handler)
     left, there = later, not there
   end
   if threaded.is(handler) then
-    if #legs == 0 or not legs[#legs].there then
+    if alone or #legs == 0 or not legs[#legs].there then
       legs[#legs + 1] = { there = true }
     end
     legs[#legs].final = true
@@ -231,20 +232,26 @@ end
 ---@param plan perigee.Plan
 ---@param legs perigee.Leg[]
 ---@param calls function[]
+---@param around? fun(make: function): function what stands on the loop around a threaded handler
 ---@return fun(req: perigee.Request, values: table, kept: table): perigee.Response?
-function M.way(plan, legs, calls)
+function M.way(plan, legs, calls, around)
   local keys, runs = M.keys(plan), {}
   for n, leg in ipairs(legs) do
     if not leg.there then
       runs[n] = rounds.runner(plan.steps, leg, calls, errors.is_answer)
     elseif not leg.final then
       runs[n] = fetching(plan, leg, keys)
+    else
+      runs[n] = function(req, values)
+        return finish(leg, keys, req, values)
+      end
+      runs[n] = around and around(runs[n]) or runs[n]
     end
   end
   return function(req, values, kept)
     for n, leg in ipairs(legs) do
       if leg.final then
-        return finish(leg, keys, req, values)
+        return runs[n](req, values)
       end
       runs[n](req, values, kept)
     end

@@ -71,6 +71,18 @@ end)
 app:get("/threaded", { cache = kept }, perigee.threaded(function()
   return count("threaded")
 end))
+local far = perigee.dependency({ deps = { user = user } }, perigee.threaded(function(req)
+  return req.deps.user .. "!"
+end))
+local once = perigee.dependency({ scope = "app", open = function() return { call = print } end })
+app:get("/mine-there", {
+  deps = { user = user, far = far, once = once },
+  etag = true,
+  cache = { ttl_ms = 60000, key = function(req) return req.deps.far .. req.deps.user end },
+}, perigee.threaded(function(req)
+  req.response:set("X-Made", "there")
+  return { req.deps.far, type(req.deps.once.call), count("mine-there") }
+end))
 
 -- Waits until the test opens the gate.
 local function wait_for(gate)
@@ -177,6 +189,29 @@ def test_dependencies_are_resolved_for_each_request(cache):
         for number in (3, 4):
             answer = client.get("/mine", headers={"X-User": "nobody"})
             assert answer.json() == ["nobody", number]
+
+
+def test_threaded_handlers_and_dependencies_are_kept_like_others(cache):
+    with cache.client() as client:
+        for _ in range(2):
+            for user, number in (("ann", 1), ("bob", 2)):
+                answer = client.get("/mine-there", headers={"X-User": user})
+                assert answer.json() == [user + "!", "function", number]
+                assert (answer.headers["x-for"], answer.headers["x-made"]) == (user, "there")
+        tag = {"If-None-Match": answer.headers["etag"], "X-User": "bob"}
+        assert client.get("/mine-there", headers=tag).status_code == 304
+        assert made(cache, "mine-there") == 2
+
+
+def test_who_waits_for_an_answer_holds_no_worker(cache):
+    """Two workers: one makes the answer that five wait for, the other serves the rest."""
+    threads, _ = ask(cache, "/slow-there/e", 5)
+    eventually(lambda: made(cache, "asked") == 5 and made(cache, "slow-there") == 1, "all wait")
+    assert cache.json("/threaded") == 1
+    open_gate(cache, "e")
+    for thread in threads:
+        thread.join()
+    assert made(cache, "slow-there") == 1
 
 
 def test_what_is_somebodys_own_is_not_kept(cache):

@@ -326,3 +326,61 @@ test("a document is 3.1.0 unless something streams, or the app decides", functio
     perigee.app():get("/", { item = perigee.types.string }, function() end)
   end)
 end)
+
+test("what operations share is what each of them would have alone", function(t)
+  local Item = t_.model("Item", { name = t_.string, at = t_.datetime({ optional = true }) })
+  local Form = t_.model("Form", { name = t_.string })
+  local maybe = Item({ nullable = true })
+  local token = perigee.dependency({ headers = { x_token = t_.string } }, handler)
+  local limit = t_.integer({ default = 10 })
+  local list = {
+    {},
+    { query = { limit = limit } },
+    { query = { limit = limit, max = limit }, response = Item },
+    { headers = { limit = limit }, response = Item },
+    { headers = { x_token = limit }, convert_underscores = false },
+    { deps = { token } },
+    { deps = { token }, query = { q = t_.string }, response = Item },
+    { response = Item, status = 201, response_description = "Made" },
+    { response = Item, status = 201 },
+    { response = t_.array(Item) },
+    { response = maybe },
+    { response = maybe, query = { q = t_.string } },
+    { item = Item, produces = "application/json" },
+    { item = Item, produces = "text/event-stream" },
+    { produces = "application/jsonl" },
+    { produces = "text/plain" },
+    { produces = "text/plain", response = Item },
+    { produces = false },
+    { status = 204 },
+    { status = 422, query = { q = t_.string } },
+    { body = Item, response = Item },
+    { body = Item, response = Item, responses = { [404] = { model = Item } } },
+    { body = Item, response = Item, responses = { ["4XX"] = { description = "No" } } },
+    {
+      body = Item,
+      response = Item,
+      openapi = { responses = { ["200"] = { description = "Own" } } },
+    },
+    { body = maybe },
+    { body = { item = Item } },
+    { form = Form },
+    { body = Form },
+  }
+  local function declare(app, number)
+    app:post("/" .. number, list[number], handler)
+    app:put("/" .. number, list[number], handler)
+  end
+  local all = document(function(app)
+    for number in ipairs(list) do
+      declare(app, number)
+    end
+  end)
+  for number in ipairs(list) do
+    local alone = document(function(app)
+      declare(app, number)
+    end)
+    local path = "/" .. number
+    t:eq(ordered.encode(all.paths[path]), ordered.encode(alone.paths[path]))
+  end
+end)

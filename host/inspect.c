@@ -2,6 +2,7 @@
 
 #include "access_log.h"
 #include "after.h"
+#include "coroutine.h"
 #include "exchange.h"
 #include "generation.h"
 #include "json.h"
@@ -222,7 +223,7 @@ static void add_number(struct peri_buf *out, const char *key, uint64_t number)
 static int coroutines_of(const struct peri_task *task, lua_State *list[MAX_DEPTH])
 {
     int count = 0;
-    for (lua_State *co = task->L; co != NULL && count < MAX_DEPTH; co = peri_task_inner(co))
+    for (lua_State *co = task->L; co != NULL && count < MAX_DEPTH; co = peri_coroutine_inner(co))
         list[count++] = co;
     return count;
 }

@@ -230,12 +230,11 @@ void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
 /* From now on whatever cleans up may wait for so long, also where it has begun. */
 void peri_tasks_bound_cleanup(struct peri_tasks *tasks, unsigned ms);
 
-/* The coroutine of the app that the coroutine L waits in, by coroutine.resume or what
- * coroutine.wrap made; NULL when it waits by itself. */
-lua_State *peri_task_inner(lua_State *L);
-
 /* The running task; NULL outside of tasks. */
 struct peri_task *peri_task_current(lua_State *L);
+
+/* As a light userdata, the only result of a yield that is meant for the scheduler. */
+extern const char peri_task_wait[];
 
 /* Makes an op on the stack of the running coroutine. Raises outside a task and when the task is
  * cancelled. `size` includes the struct peri_op that comes first; the memory is zeroed. */
@@ -260,10 +259,7 @@ int peri_task_raise_cancelled(lua_State *L, struct peri_task *task);
 /* Whether the error at `index` is the `cancelled` error. */
 bool peri_is_cancelled(lua_State *L, int index);
 
-/* coroutine.resume, coroutine.wrap and coroutine.yield that pass waits of the host up to the
- * scheduler, so that a coroutine made by the app may wait like any other code. Replaces them in the
- * library `coroutine`.
- */
-void peri_task_open_coroutines(lua_State *L);
+/* Registers the type of the `cancelled` error. */
+void peri_task_open_types(lua_State *L);
 
 #endif

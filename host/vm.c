@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "callbacks.h"
+#include "coroutine.h"
 #include "finalizer.h"
 #include "framework.h"
 #include "hop.h"
@@ -170,7 +171,8 @@ static int open_libraries(lua_State *L)
 {
     luaL_openlibs(L);
     open_loaders(L);
-    peri_task_open_coroutines(L);
+    peri_task_open_types(L);
+    peri_coroutine_open(L);
     luaL_newmetatable(L, ERROR_TYPE);
     lua_pushcfunction(L, error_tostring);
     lua_setfield(L, -2, "__tostring");

@@ -6,8 +6,8 @@
  *   starting   its loop has adopted it and runs the app's start hook, beside the requests it serves
  *   ready      waits for the VMs of the other loops
  *   current    every request that begins on the loop begins in it
- *   leaving    replaced, or given up: finishes what began in it. What lasts longer than the grace
- *              of its app (streams, tasks in the background) is cancelled
+ *   leaving    replaced, or given up: finishes what began in it. What has no end of its own is told
+ *              (background.h); what lasts longer than the grace of its app is cancelled
  *   stopping   runs the app's stop hook
  *   closed     its Lua state is closed; its memory is freed a turn later, when libuv has let go
  *

@@ -311,6 +311,20 @@ static uint64_t shortest(uint64_t c, int q, bool narrow, int *exponent)
     return digits + (middle > half || (middle == half && digits % 2 == 1));
 }
 
+/* Prices and such: a number of at most four places. No two decimals of at most 15 digits are the
+ * same double, so one that reads as this number is the shortest there is, once its zeros are gone.
+ * Both operands of the division are exact, and so it rounds as reading does. */
+static bool has_few_places(uint64_t bits, uint64_t *digits)
+{
+    double value = 0;
+    memcpy(&value, &bits, sizeof(value));
+    if (!(value < 1e11))
+        return false;
+    int64_t rounded = (int64_t) (value * 1e4 + 0.5);
+    *digits = (uint64_t) rounded;
+    return (double) rounded / 1e4 == value;
+}
+
 static uint64_t to_decimal(uint64_t bits, int *exponent)
 {
     uint64_t mantissa = bits & (HIDDEN_BIT - 1);
@@ -323,6 +337,11 @@ static uint64_t to_decimal(uint64_t bits, int *exponent)
         return 0;
     if (q <= 0 && q >= -MANTISSA_BITS && c % (UINT64_C(1) << -q) == 0)
         return c >> -q; /* an integer below 2^53 needs all of its digits */
+    uint64_t digits = 0;
+    if (has_few_places(bits, &digits)) {
+        *exponent = -4;
+        return digits;
+    }
     return shortest(c, q, mantissa == 0 && biased > 1, exponent);
 }
 

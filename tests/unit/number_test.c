@@ -235,6 +235,33 @@ static void every_double_reads_back(void **state)
     }
 }
 
+/* What has few places is written by a short way of its own; the doubles beside it are not. Decimals
+ * of up to 15 digits are all different doubles. */
+static void a_few_places_are_written_as_they_were_read(void **state)
+{
+    (void) state;
+    static const unsigned scales[] = {10, 100, 1000, 10000, 100000};
+    uint64_t random = 88172645463325252;
+    for (int i = 0; i < 200000; i++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        int places = 1 + i % 5;
+        uint64_t whole = (random >> 8) % (UINT64_C(1000000000000000) / scales[places - 1]);
+        whole >>= random % 50;
+        unsigned part = (unsigned) (random >> 32) % scales[places - 1];
+        part += part % 10 == 0; /* the last digit counts */
+        char text[32];
+        snprintf(text, sizeof(text), "%llu.%0*u", (unsigned long long) whole, places, part);
+        double value = strtod(text, NULL);
+        if (value >= 1e-3) /* below, there may be an exponent */
+            assert_writes(value, text);
+        char beside[PERI_NUMBER_MAX + 1];
+        beside[peri_number_write(beside, nextafter(value, 0))] = '\0';
+        assert_true(strtod(beside, NULL) == nextafter(value, 0));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +274,7 @@ int main(void)
         cmocka_unit_test(writes_as_python_does),
         cmocka_unit_test(writes_the_hard_ones),
         cmocka_unit_test(every_double_reads_back),
+        cmocka_unit_test(a_few_places_are_written_as_they_were_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

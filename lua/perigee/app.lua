@@ -1,9 +1,7 @@
 --- The app: a router with a title, that can be built. app:build() turns what was declared into the
 --- flat list of operations that the host serves, and checks what only the whole can tell.
 
-local answer_cache = require("perigee.answer_cache")
 local answers = require("perigee.answers")
-local codecs = require("perigee.codecs")
 local compose = require("perigee.compose")
 local conditional = require("perigee.conditional")
 local dependency = require("perigee.dependency")
@@ -407,10 +405,11 @@ end
 -- stays on the loop, so that nobody waits for somebody else's answer on a worker.
 local function answer_layer(operation, response)
   local status = operation.status
-  local keep = operation.cache and answer_cache.keeper(operation, status, response)
-  if not keep and not operation.etag then
+  if not operation.cache and not operation.etag then
     return nil
   end
+  local keep = operation.cache
+    and require("perigee.answer_cache").keeper(operation, status, response)
   return function(make)
     local made = make
     if keep then
@@ -471,11 +470,17 @@ local function build_operation(self, operation, singletons, types)
   local is_json = operation.produces == "application/json" and not operation.item
   if is_json and #self.encoders > 0 then
     local cache = operation.cache
-    handler = codecs.encoding(handler, self.encoders, operation.status, response, cache ~= nil)
+    handler = require("perigee.codecs").encoding(
+      handler,
+      self.encoders,
+      operation.status,
+      response,
+      cache ~= nil
+    )
     operation.cache = cache and union(cache, { vary = concat(cache.vary or {}, { "Accept" }) })
   end
   if operation.cache then
-    local mistake = answer_cache.mistake(operation)
+    local mistake = require("perigee.answer_cache").mistake(operation)
     if mistake then
       error(("%s: %s: %s"):format(operation.source, operation.what, mistake), 0)
     end
@@ -530,7 +535,7 @@ local function build_operation(self, operation, singletons, types)
     on_disconnect = operation.on_disconnect,
     max_body_bytes = operation.max_body_bytes,
     decodes = #self.decoders > 0 and table.concat(self.decoders, " ") or nil,
-    decoder = #self.decoders > 0 and codecs.decoder(self.decoders) or nil,
+    decoder = #self.decoders > 0 and require("perigee.codecs").decoder(self.decoders) or nil,
     threaded = whole,
     hop = errands,
   }
@@ -585,6 +590,7 @@ local function build_docs(self, context, taken)
   for _, route in ipairs(docs.routes(self.config, context.mounted_at, document)) do
     local path = context.mounted_at .. route.path
     if not taken["GET " .. path] then
+      check_path({ path = path, source = self.source, what = "perigee.app" })
       local handler = route.handler
       if #context.middlewares > 0 then
         local failing = { handlers = context.error_handlers, answer = self.answer }
@@ -758,7 +764,7 @@ end
 ---@param media_type string
 ---@param decode fun(bytes: string): any nil, or an error: the bytes are no such format (400). May not wait
 function App:decoder(media_type, decode)
-  codecs.add("app:decoder", self.decoders, media_type, decode)
+  require("perigee.codecs").add("app:decoder", self.decoders, media_type, decode)
 end
 
 --- Writes JSON results in another format for clients whose `Accept` wants it more than JSON:
@@ -767,7 +773,7 @@ end
 ---@param media_type string
 ---@param encode fun(value: any): string
 function App:encoder(media_type, encode)
-  codecs.add("app:encoder", self.encoders, media_type, encode)
+  require("perigee.codecs").add("app:encoder", self.encoders, media_type, encode)
 end
 
 --- Uses another dependency in place of one, wherever it is asked for; for tests. Counts at the next build.

@@ -1,7 +1,6 @@
 --- Routers: operations, middleware and error handlers as declared, in their written order. What they
 --- come to is decided once, in app:build(), so a router may be filled after it was included.
 
-local answer_cache = require("perigee.answer_cache")
 local callable = require("perigee.callable")
 local dependency = require("perigee.dependency")
 local errors = require("perigee.errors")
@@ -234,7 +233,7 @@ local function check_operation(what, options)
     errors.raise("%s: consumes is the media type of a body, and none is declared", what)
   end
   if options.cache then
-    answer_cache.check(what, options.cache)
+    require("perigee.answer_cache").check(what, options.cache)
   end
   if options.response_options then
     errors.check_options(what .. ": response_options", options.response_options, RESPONSE_OPTIONS)

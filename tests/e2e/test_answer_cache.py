@@ -39,7 +39,9 @@ app:get("/vary", { cache = { ttl_ms = 60000, vary = { "Accept-Language" } } }, f
   return req.headers["Accept-Language"] .. count("vary")
 end)
 app:get("/declared", {
-  cache = kept, headers = { x_kind = t.string }, cookies = { theme = t.string({ default = "light" }) },
+  cache = kept,
+  headers = { x_kind = t.string },
+  cookies = { theme = t.string({ default = "light" }) },
 }, function(req)
   return { req.headers.x_kind, req.cookies.theme, count("declared") }
 end)

@@ -126,7 +126,9 @@ local four = together({}, perigee.threaded(function() return meet("four", "three
 app:get("/meet-there", { deps = { three = three, four = four } }, function(req)
   return { req.deps.three, req.deps.four }
 end)
-app:get("/meet-there-and-stay", { deps = { three = three, four = four } }, perigee.threaded(function(req)
+app:get("/meet-there-and-stay", {
+  deps = { three = three, four = four },
+}, perigee.threaded(function(req)
   return { req.deps.three, req.deps.four }
 end))
 
@@ -134,12 +136,15 @@ local function refusing(status)
   return together({}, function() error(perigee.http_error(status)) end)
 end
 app:get("/refused", { deps = { refusing(401), refusing(403) } }, function() end)
-app:get("/fails", { deps = { refusing(401), together({}, function() error("a bug") end) } }, function() end)
+local buggy = together({}, function() error("a bug") end)
+app:get("/fails", { deps = { refusing(401), buggy } }, function() end)
 
 local begun = task.event()
 local slow = perigee.dependency({ parallel = true, open = function()
   note("opening")
-  local undo <close> = setmetatable({}, { __close = function(_, err) note("undone " .. err.code) end })
+  local undo <close> = setmetatable({}, { __close = function(_, err)
+    note("undone " .. err.code)
+  end })
   begun:set()
   perigee.sleep(60000)
 end, close = function() note("never") end })

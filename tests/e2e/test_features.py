@@ -1,4 +1,4 @@
-"""What tests/features.md lists and no other file shows, and whether the tests that it names exist."""
+"""What tests/features.md lists and no other file shows; and that the tests it names exist."""
 
 import base64
 import pathlib
@@ -7,6 +7,7 @@ import re
 import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
+DEFINITIONS = {".py": "def {}(", ".c": "static void {}(", ".lua": 'test("{}"'}
 ROWS = {"A": 23, "B": 22, "C": 14, "D": 9, "E": 19, "F": 15}
 
 APP = """
@@ -18,14 +19,18 @@ local app = perigee.app({ title = "Features" })
 local Cat = t.model("Cat", { kind = t.literal("cat"), lives = t.integer })
 local Dog = t.model("Dog", { kind = t.literal("dog"), name = t.string })
 local Everything = t.model("Everything", {
-  { "string", t.string }, { "integer", t.integer }, { "number", t.number }, { "boolean", t.boolean },
+  { "string", t.string }, { "integer", t.integer }, { "number", t.number },
+  { "boolean", t.boolean },
   { "null", t.null }, { "any", t.any }, { "bytes", t.bytes({ encoding = "base64" }) },
   { "uuid", t.uuid }, { "datetime", t.datetime }, { "date", t.date }, { "time", t.time },
   { "duration", t.duration }, { "decimal", t.decimal }, { "url", t.url }, { "email", t.email },
-  { "ipv4", t.ipv4 }, { "ipv6", t.ipv6 }, { "enum", t.enum({ "a", "b" }) }, { "literal", t.literal(1) },
-  { "array", t.array(t.integer) }, { "set", t.set(t.string) }, { "tuple", t.tuple({ t.integer, t.string }) },
+  { "ipv4", t.ipv4 }, { "ipv6", t.ipv6 }, { "enum", t.enum({ "a", "b" }) },
+  { "literal", t.literal(1) },
+  { "array", t.array(t.integer) }, { "set", t.set(t.string) },
+  { "tuple", t.tuple({ t.integer, t.string }) },
   { "map", t.map(t.string, t.number) }, { "object", t.object({ x = t.integer }) },
-  { "union", t.union({ t.integer, t.string }) }, { "tagged", t.tagged("kind", { cat = Cat, dog = Dog }) },
+  { "union", t.union({ t.integer, t.string }) },
+  { "tagged", t.tagged("kind", { cat = Cat, dog = Dog }) },
 })
 app:post("/everything", { body = Everything, response = Everything }, function(req)
   return req.body
@@ -54,7 +59,8 @@ end)
 
 -- B-19
 local function page_of(item)
-  return t.model("Page_" .. item.name, { items = t.array(item), next = t.string({ optional = true }) })
+  local fields = { items = t.array(item), next = t.string({ optional = true }) }
+  return t.model("Page_" .. item.name, fields)
 end
 local User = t.model("User", { first = t.string, last = t.string }, {
   computed = { full = { t.string, function(user) return user.first .. " " .. user.last end } },
@@ -79,7 +85,9 @@ end)
 -- C-07
 local visitor = perigee.dependency(function(req)
   req.response:set("X-Visitor", "7")
-  req.response:cookie("visitor", "7", { http_only = true, same_site = "strict", secure = true, partitioned = true })
+  req.response:cookie("visitor", "7", {
+    http_only = true, same_site = "strict", secure = true, partitioned = true,
+  })
 end)
 app:get("/visitor", { deps = { visitor } }, function(req)
   req.response:add("X-Handler", "1")
@@ -90,9 +98,12 @@ end)
 local oauth2 = security.oauth2_password({
   token_url = "token", scopes = { me = "Read about oneself.", items = "Read items." },
 })
-local current_user = perigee.dependency({ deps = { token = oauth2 }, uses_scopes = true }, function(req)
+local current_user = perigee.dependency({
+  deps = { token = oauth2 }, uses_scopes = true,
+}, function(req)
   local wanted = table.concat(req.scopes, " ")
-  local challenge = { ["WWW-Authenticate"] = wanted ~= "" and ('Bearer scope="%s"'):format(wanted) or "Bearer" }
+  local bearer = wanted ~= "" and ('Bearer scope="%s"'):format(wanted) or "Bearer"
+  local challenge = { ["WWW-Authenticate"] = bearer }
   for _, scope in ipairs(req.scopes) do
     if not (" " .. req.deps.token .. " "):find(" " .. scope .. " ", 1, true) then
       error(perigee.http_error(401, "Not enough permissions", challenge))
@@ -146,8 +157,10 @@ def features(serve, write_app):
 
 def test_every_type_is_read_and_written(features):
     sent = {
-        "string": "é", "integer": "7", "number": 1, "boolean": "yes", "null": None, "any": [1, {"a": None}],
-        "bytes": base64.b64encode(b"\0\1").decode(), "uuid": "{12345678-1234-5678-1234-567812345678}",
+        "string": "é", "integer": "7", "number": 1, "boolean": "yes", "null": None,
+        "any": [1, {"a": None}],
+        "bytes": base64.b64encode(b"\0\1").decode(),
+        "uuid": "{12345678-1234-5678-1234-567812345678}",
         "datetime": "2026-01-02 03:04:05.5+02:00", "date": "2026-01-02", "time": "03:04",
         "duration": 90061, "decimal": 1.10, "url": "HTTP://EXAMPLE.com", "email": "Ann@EXAMPLE.com",
         "ipv4": "127.0.0.1", "ipv6": "::0:1", "enum": "b", "literal": 1, "array": ["1", 2],
@@ -158,8 +171,10 @@ def test_every_type_is_read_and_written(features):
     assert answer.status_code == 200, answer.text
     assert answer.json() == {
         **sent,
-        "integer": 7, "number": 1.0, "boolean": True, "uuid": "12345678-1234-5678-1234-567812345678",
-        "datetime": "2026-01-02T03:04:05.500000+02:00", "time": "03:04:00", "duration": "P1DT1H1M1S",
+        "integer": 7, "number": 1.0, "boolean": True,
+        "uuid": "12345678-1234-5678-1234-567812345678",
+        "datetime": "2026-01-02T03:04:05.500000+02:00", "time": "03:04:00",
+        "duration": "P1DT1H1M1S",
         "decimal": "1.1", "url": "http://example.com/", "email": "Ann@example.com", "ipv6": "::1",
         "array": [1, 2], "set": ["a", "b"], "map": {"k": 1.5}, "object": {"x": 1},
     }  # fmt: skip
@@ -255,7 +270,8 @@ def test_middleware_sees_every_error(serve, write_app):
 def test_every_test_that_a_feature_names_exists():
     text = (TESTS / "features.md").read_text()
     rows = re.findall(r"^\| ([A-F]-\d\d) .*? \| (.+) \|$", text, re.MULTILINE)
-    assert [row for row, _ in rows] == [f"{c}-{n:02}" for c, last in ROWS.items() for n in range(1, last + 1)]
+    expected = [f"{c}-{n:02}" for c, last in ROWS.items() for n in range(1, last + 1)]
+    assert [row for row, _ in rows] == expected
     differences = (TESTS / "compat" / "differences.md").read_text()
     for row, shown in rows:
         assert ("differences.md" in shown) == (f"| {row} " in differences), row
@@ -263,5 +279,5 @@ def test_every_test_that_a_feature_names_exists():
         assert places or "differences.md" in shown, row
         for path, _, name in (place.partition("::") for place in places):
             source = (TESTS / path).read_text()
-            definition = {".py": f"def {name}(", ".c": f"static void {name}(", ".lua": f'test("{name}"'}
-            assert not name or definition[pathlib.Path(path).suffix] in source, f"{row}: {path}::{name}"
+            definition = DEFINITIONS[pathlib.Path(path).suffix].format(name)
+            assert not name or definition in source, f"{row}: {path}::{name}"

@@ -75,9 +75,7 @@ def test_commands_show_why_an_app_does_not_load(write_app):
 )
 def test_every_command_refuses_a_path_that_cannot_be_served(write_app, path, message):
     folder = write_app(
-        "local app = require('perigee').app({})\n"
-        f"app:get('{path}', function() end)\n"
-        "return app\n"
+        f"local app = require('perigee').app({{}})\napp:get('{path}', function() end)\nreturn app\n"
     )
     (folder / "app_test.lua").write_text("test('runs', function() end)\n")
     said = set()
@@ -88,6 +86,14 @@ def test_every_command_refuses_a_path_that_cannot_be_served(write_app, path, mes
         said |= {line[line.index(message) :] for line in lines}
         assert f'app.lua:2: app:get("{path}"): {message}' in "\n".join(lines), (command, result)
     assert len(said) == 1
+
+
+def test_the_path_of_a_page_must_be_one_that_can_be_served(write_app):
+    folder = write_app("local app = require('perigee').app({ docs_url = '/{docs' })\nreturn app\n")
+    for command in ("run", "openapi"):
+        result = run(command, folder)
+        assert result.returncode != 0
+        assert "app.lua:1: perigee.app: a '{' without a '}'" in result.stderr
 
 
 def test_routes_lists_operations_with_their_names_needs_and_places():

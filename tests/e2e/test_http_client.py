@@ -845,7 +845,7 @@ def test_no_more_connections_than_the_limits_and_everybody_gets_a_turn(
     )
     [[answered, most]] = shown
     assert answered == 20
-    assert most == limit
+    assert most <= limit and all_here.is_set()
 
 
 def test_waiting_for_a_turn_ends_with_the_request_s_time(lua, peers):

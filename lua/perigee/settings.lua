@@ -15,6 +15,7 @@ local model = require("perigee.model")
 local M = {}
 
 local MASK = "**********"
+local ENOENT = 2
 
 local OPTIONS = {
   prefix = "string", -- of names in the environment and in the file
@@ -54,13 +55,15 @@ local function parse_value(text)
   return (text:gsub("%s+#.*$", ""):gsub("%s+$", ""))
 end
 
---- Reads the text of a file `.env`: lines NAME=value, comments, quotes. Pure.
+--- Reads the text of a file `.env`: lines NAME=value, comments, quotes; a mark of its encoding (BOM) is
+--- none of it. Pure.
 ---@param text string
 ---@return table<string, string>? values nil when a line cannot be read
 ---@return integer? line the number of that line
 function M.parse_env(text)
   local values, number = {}, 0
-  for line in (text:gsub("\r\n", "\n") .. "\n"):gmatch("(.-)\n") do
+  text = text:gsub("^\xEF\xBB\xBF", ""):gsub("\r\n", "\n")
+  for line in (text .. "\n"):gmatch("(.-)\n") do
     number = number + 1
     if line:find("%S") and not line:find("^%s*#") then
       local name, value = line:match("^%s*([%a_][%w_]*)%s*=%s*(.*)$")
@@ -86,15 +89,19 @@ local function read_env_file(options)
   if type(name) == "string" and name:sub(1, 1) == "/" then
     path = name
   end
-  local file = io.open(path, "r")
-  if not file then
-    if type(name) == "string" then
-      errors.raise("perigee.settings: '%s' cannot be read", path)
-    end
-    return {}
+  local file, message, code = io.open(path, "r")
+  if not file and code == ENOENT and type(name) ~= "string" then
+    return {} -- one that nobody asked for may be missing, and nothing else
   end
-  local values, line = M.parse_env(file:read("a"))
-  file:close()
+  local text
+  if file then
+    text, message = file:read("a")
+    file:close()
+  end
+  if not text then
+    errors.raise("perigee.settings: '%s' cannot be read: %s", path, message:match("[^: ][^:]*$"))
+  end
+  local values, line = M.parse_env(text)
   if not values then
     errors.raise("perigee.settings: %s:%d: a line NAME=value is needed", path, line)
   end
@@ -120,6 +127,53 @@ local function resolve(node)
     node = node.target()
   end
   return node
+end
+
+-- Whether values of this type hold a secret somewhere. `seen` has the models that refer to themselves.
+local function holds_secret(node, seen)
+  node, seen = resolve(node), seen or {}
+  if node.kind == "secret" or seen[node] then
+    return node.kind == "secret"
+  end
+  seen[node] = true
+  local parts = { table.unpack(node.items or node.members or {}) }
+  for _, field in ipairs(node.fields or {}) do
+    parts[#parts + 1] = field.type
+  end
+  parts[#parts + 1] = node.item or node.value
+  parts[#parts + 1] = node.rest
+  for _, part in ipairs(parts) do
+    if holds_secret(part, seen) then
+      return true
+    end
+  end
+  return false
+end
+
+-- The value as it may be shown: with a mask for each secret in it.
+local function masked(node, value)
+  node = resolve(node)
+  if type(value) ~= "table" or node.kind == "union" then
+    return value ~= json.null and holds_secret(node) and MASK or value
+  elseif not holds_secret(node) or getmetatable(value) and getmetatable(value).__tojson then
+    return value -- what is protected by itself knows how to show itself
+  end
+  local shown = {}
+  if node.fields then
+    for _, field in ipairs(node.fields) do
+      shown[field.name] = masked(field.type, value[field.name])
+    end
+    return json.object(shown)
+  elseif node.kind == "map" then
+    for key, item in pairs(value) do
+      shown[key] = masked(node.value, item)
+    end
+    return json.object(shown)
+  end
+  for i, item in ipairs(value) do
+    shown[i] = masked(node.item or node.items[i] or node.rest, item)
+  end
+  return json.array(shown)
 end
 
 local STRUCTURED = { array = true, set = true, tuple = true, map = true, any = true, union = true }
@@ -164,8 +218,8 @@ local function gather(fields, sources, prefix, dotted, places)
     end
     if (node.kind == "model" or node.kind == "object") and node.fields then
       local inner = gather(node.fields, sources, variable .. "__", name .. ".", places)
-      if next(inner) then
-        local given = type(raw[field.name]) == "table" and raw[field.name] or {}
+      if next(inner) and type(raw[field.name]) ~= "string" then -- which is no object, and said so
+        local given = raw[field.name] or {}
         for key, value in pairs(inner) do
           given[key] = value
         end
@@ -194,7 +248,8 @@ local function describe(problem, places)
     return ("%s is missing"):format(variable)
   end
   local input = ""
-  if type(problem.input) == "string" and problem.input ~= MASK then
+  local hidden = problem.input == MASK or place and holds_secret(place.node)
+  if type(problem.input) == "string" and not hidden then
     input = (", not '%s'"):format(problem.input)
   end
   local from = place and place.from and (" (from %s)"):format(place.from) or ""
@@ -204,17 +259,17 @@ end
 -- An empty table in front of the values: it cannot be written, shows itself without its secrets, and knows
 -- what it does not have.
 local function protect(values, fields, what)
-  local known, secrets = {}, {}
+  local known = {}
   for _, field in ipairs(fields) do
-    known[field.name] = true
+    known[field.name] = field.type
     local node = resolve(field.type)
-    secrets[field.name] = node.kind == "secret"
     if type(values[field.name]) == "table" and node.fields then
       values[field.name] = protect(values[field.name], node.fields, what .. "." .. field.name)
     end
   end
   local function shown(name)
-    return secrets[name] and values[name] ~= nil and MASK or values[name]
+    local value = values[name]
+    return value ~= nil and masked(known[name], value) or value
   end
   return setmetatable({}, {
     __index = function(_, name)

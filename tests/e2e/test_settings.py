@@ -128,6 +128,60 @@ def test_a_file_that_cannot_be_read_is_a_mistake(write_app):
     assert run("routes", write_app({"app.lua": none, ".env": "x y"}), env=GIVEN).returncode == 0
 
 
+def test_a_file_that_is_there_and_cannot_be_read_is_a_mistake_too(write_app):
+    folder = write_app({"app.lua": APP, ".env/file": ""})
+    result = run("routes", folder, env=GIVEN)
+    assert result.returncode == 1 and ".env' cannot be read: Is a directory" in result.stderr
+
+
+SECRETS = """local perigee = require("perigee")
+local t = perigee.types
+local account = t.model("Account", { name = t.string, key = t.secret })
+local settings = perigee.settings({
+  list = t.array(t.secret),
+  map = t.map(t.string, t.secret({ min_length = 2 })),
+  maybe = t.secret({ nullable = true, optional = true }),
+  either = t.union({ t.integer, t.secret }),
+  accounts = t.array(account),
+  main = account,
+}, { env_file = false })
+local app = perigee.app()
+app:get("/", function()
+  return { shown = settings, read = settings.list[1] .. settings.accounts[1].key }
+end)
+return app
+"""
+
+
+def test_secrets_are_masked_wherever_they_stand(serve, write_app):
+    env = {
+        "LIST": "one-hidden,two-hidden",
+        "MAP": '{"a":"map-hidden"}',
+        "MAYBE": "maybe-hidden",
+        "EITHER": "either-hidden",
+        "ACCOUNTS": '[{"name":"visible","key":"three-hidden"}]',
+        "MAIN": '{"name":"visible","key":"four-hidden"}',
+    }
+    folder = write_app(SECRETS)
+    mask = "**********"
+    answer = serve(folder, env=env).json("/")
+    assert answer["read"] == "one-hiddenthree-hidden"
+    assert answer["shown"] == {
+        "list": [mask, mask],
+        "map": {"a": mask},
+        "maybe": mask,
+        "either": mask,
+        "accounts": [{"name": "visible", "key": mask}],
+        "main": {"name": "visible", "key": mask},
+    }
+    broken = {"LIST": '["hidden', "MAP": '{"a":"hidden', "ACCOUNTS": "hidden", "EITHER": "[hidden"}
+    broken |= {"MAIN": '{"name":"visible","key":"hidden', "MAIN__NAME": "x"}
+    result = run("run", folder, env=env | broken)
+    assert result.returncode == 1 and "hidden" not in result.stderr, result.stderr
+    for name in ("LIST", "MAP", "ACCOUNTS", "MAIN"):
+        assert f"  {name}: Input should be a valid" in result.stderr, result.stderr
+
+
 def test_secrets_are_masked_wherever_settings_are_shown(read):
     text, encoded = read(path="/shown")
     assert "very secret" not in text and "password = **********" in text and "port = 5432" in text

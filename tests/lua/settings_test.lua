@@ -30,6 +30,7 @@ EQUALS=a=b=c
     }
   )
   t:eq(read("A=1\r\nB=2"), { A = "1", B = "2" })
+  t:eq(read("\xEF\xBB\xBFA=1"), { A = "1" })
   t:eq(read(""), {})
 end)
 

@@ -66,10 +66,52 @@ for name, expected in pairs(router.router_options) do
   OPTIONS[name] = expected
 end
 
+-- What stands in the document as it is given, in OpenAPI's own words; "x-..." may be anything.
+local DOCUMENTED = {
+  contact = { name = "string", url = "string", email = "string" },
+  license = { name = "string", identifier = "string", url = "string" },
+  external_docs = { url = "string", description = "string" },
+}
+local DOCUMENTED_LISTS = {
+  servers = { url = "string", description = "string", name = "string", variables = "table" },
+  openapi_tags = {
+    name = "string",
+    description = "string",
+    externalDocs = "table",
+    summary = "string",
+    parent = "string",
+    kind = "string",
+  },
+}
+
 ---@class perigee.App : perigee.Router
 ---@field webhooks perigee.Router what the app sends to others, for the document alone
 local App = setmetatable({}, { __index = router.Router })
 App.__index = App
+
+local function check_words(what, given, known)
+  if type(given) ~= "table" then
+    errors.raise("%s: a table is needed, not a %s", what, type(given))
+  end
+  local words = {}
+  for word, value in pairs(given) do
+    if type(word) ~= "string" or word:sub(1, 2) ~= "x-" then
+      words[word] = value
+    end
+  end
+  errors.check_options(what, words, known)
+end
+
+local function check_documented(config)
+  for option, known in pairs(DOCUMENTED) do
+    check_words("perigee.app: " .. option, config[option] or {}, known)
+  end
+  for option, known in pairs(DOCUMENTED_LISTS) do
+    for i, entry in ipairs(config[option] or {}) do
+      check_words(("perigee.app: %s[%d]"):format(option, i), entry, known)
+    end
+  end
+end
 
 local function check_limits(limits)
   local ranges, known = host.app.limits(), {}
@@ -93,6 +135,7 @@ function M.new(options)
   local self = setmetatable({}, App)
   router.init(self, "perigee.app", options, OPTIONS)
   local config = self.config
+  check_documented(config)
   if config.limits then
     check_limits(config.limits)
   end

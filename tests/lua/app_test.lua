@@ -97,6 +97,22 @@ test("mistakes are reported where they were made", function(t)
   )
 end)
 
+test("what the document says of the app is read word by word", function(t)
+  for message, options in pairs({
+    ["contact: unknown option 'nam' (did you mean 'name'?)"] = { contact = { nam = "x" } },
+    ["license: unknown option 'identifer' (did"] = { license = { identifer = "MIT" } },
+    ["external_docs: unknown option 'ulr' (did"] = { external_docs = { ulr = "/" } },
+    ["servers[2]: unknown option 'ulr'"] = { servers = { { url = "/" }, { ulr = "/" } } },
+    ["servers[1]: a table is needed, not a string"] = { servers = { "/" } },
+    ["openapi_tags[1]: unknown option 'descripton'"] = {
+      openapi_tags = { { name = "a", descripton = "x" } },
+    },
+  }) do
+    t:raises("perigee.app: " .. message, perigee.app, options)
+  end
+  perigee.app({ contact = { name = "x", ["x-phone"] = 1 }, servers = { { ["x-a"] = true } } })
+end)
+
 test("routers bring prefix and middleware, nested and more than once", function(t)
   local seen = {}
   local function mark(name)

@@ -675,16 +675,26 @@ static struct texts *take_texts(lua_State *L)
     return texts;
 }
 
+static bool wants_pretty(lua_State *L)
+{
+    if (lua_isnoneornil(L, 2))
+        return false;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    bool pretty = false;
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "pretty") != 0)
+            luaL_error(L, "json.encode: unknown option '%s' (did you mean 'pretty'?)",
+                       luaL_tolstring(L, -2, NULL));
+        pretty = lua_toboolean(L, -1);
+    }
+    return pretty;
+}
+
 /* json.encode(value [, {pretty = true}]) -> text. Raises for what is no JSON. */
 static int json_encode(lua_State *L)
 {
     luaL_checkany(L, 1);
-    bool pretty = false;
-    if (!lua_isnoneornil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        lua_getfield(L, 2, "pretty");
-        pretty = lua_toboolean(L, -1);
-    }
+    bool pretty = wants_pretty(L);
     lua_settop(L, 1);
     struct texts *texts = take_texts(L);
     int failed = peri_json_encode(L, 1, &texts->compact);

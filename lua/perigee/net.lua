@@ -83,7 +83,6 @@ end
 -- Speaks TLS from here on, with a server whose certificate is made out to `name`.
 local function secure(stream, options, name, timeout_ms)
   local tls = require("perigee.tls")
-  errors.check_options("net.connect: `tls`", options, TLS_OPTIONS)
   local context, err = tls.context(options, false)
   if not context then
     stream:close()
@@ -113,10 +112,13 @@ function M.connect(options)
     tls = "boolean|table",
   })
   check_place("net.connect", options)
+  local tls = options.tls == true and {} or options.tls
+  if tls then
+    errors.check_options("net.connect: `tls`", tls, TLS_OPTIONS)
+  end
   local timeout_ms = options.timeout_ms or CONNECT_TIMEOUT_MS
   local stream, err = host.net.connect(options.host, options.port, options.path, timeout_ms)
-  if stream and options.tls then
-    local tls = type(options.tls) == "table" and options.tls or {}
+  if stream and tls then
     stream, err = secure(stream, tls, options.host or "localhost", timeout_ms)
   end
   if stream and options.io_timeout_ms then

@@ -103,6 +103,9 @@ end
 ---@param options? perigee.ResponseOptions
 ---@return perigee.Response
 function M.empty(status, options)
+  if status ~= nil and math.type(status) ~= "integer" then
+    errors.raise("perigee.empty: a status is needed, not a %s", type(status))
+  end
   local response = make("perigee.empty", {}, options)
   response.status = status or options and options.status or 204
   return response

@@ -114,3 +114,13 @@ test("limits that there are not are told at the place of the call, with the near
   t:raises("option 'max_headers' must be integer, not string", app, { max_headers = "1" })
   t:raises("unknown option '1'", app, { 5 })
 end)
+
+test("options that there are not are told before anything is done", function(t)
+  t:raises("json.encode: unknown option 'prety' (did you mean 'pretty'?)", function()
+    return perigee.json.encode(1, { pretty = true, prety = true })
+  end)
+  t:eq(perigee.json.encode({ 1 }, { pretty = false }), "[1]")
+  local nowhere = { host = "127.0.0.1", port = 1, tls = { verfy = false } }
+  t:raises("net.connect: `tls`: unknown option 'verfy' (did you", perigee.net.connect, nowhere)
+  t:raises("perigee.empty: a status is needed, not a table", perigee.empty, { headers = {} })
+end)

@@ -13,10 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define KEPT 16384       /* memory that a trip keeps in each buffer for the next time */
-#define KEPT_TRIPS 256   /* trips a mailbox keeps */
 #define CLEANUP_MS 10000 /* the app's stop may take so long */
-#define SECOND_NS 1000000000
 
 struct peri_worker {
     struct peri_workers *all;
@@ -85,183 +82,18 @@ static struct {
              {&threads.workers, &threads.workers},
              0};
 
-/* Where results come home. Outlives its VM while trips that nobody waits for still run. */
-struct peri_mailbox {
-    uv_async_t async;
-    uv_idle_t turn; /* runs while something is to leave */
-    struct peri_vm *vm;
-    struct peri_list leaving; /* asked for in this turn of the loop */
-    pthread_mutex_t lock;
-    struct peri_list arrived;
-    bool closed;
-    atomic_uint refs; /* the VM's, and one for each trip */
-    struct peri_list spare;
-    unsigned spare_count;
-    struct peri_trip *writing; /* taken, and not given to a worker; its writer may have raised */
-    struct peri_trip *reading; /* the finish of this one runs, or has raised */
-};
-
-struct peri_trip_op {
-    struct peri_op op;
-    struct peri_trip *trip; /* NULL once cancelled */
-    int (*finish)(lua_State *L, struct peri_trip *trip);
-    struct peri_timer late;
-    struct peri_timers *timers;
-};
-
 static void *allocate(size_t size)
 {
     void *memory = calloc(1, size);
     if (memory == NULL) {
-        fputs("perigee: out of memory (a trip)\n", stderr);
+        fputs("perigee: out of memory (workers)\n", stderr);
         abort();
     }
     return memory;
 }
 
-/* --- trips and mailboxes ------------------------------------------------------------------------
- */
-
-static void mailbox_unref(struct peri_mailbox *mailbox)
-{
-    if (atomic_fetch_sub(&mailbox->refs, 1) > 1)
-        return;
-    pthread_mutex_destroy(&mailbox->lock);
-    free(mailbox);
-}
-
-static void drop_cargo(struct peri_trip *trip)
-{
-    if (trip->cargo != NULL)
-        trip->drop(trip->cargo);
-    trip->cargo = NULL;
-}
-
-static void trip_free(struct peri_trip *trip)
-{
-    drop_cargo(trip);
-    peri_buf_deinit(&trip->in);
-    peri_buf_deinit(&trip->out);
-    mailbox_unref(trip->home);
-    free(trip);
-}
-
-/* On a thread that is not the origin's. */
-static void trip_unref_elsewhere(struct peri_trip *trip)
-{
-    if (atomic_fetch_sub(&trip->refs, 1) == 1)
-        trip_free(trip);
-}
-
-/* On the origin's thread, which keeps the memory. */
-static void trip_unref(struct peri_trip *trip)
-{
-    if (atomic_fetch_sub(&trip->refs, 1) > 1)
-        return;
-    struct peri_mailbox *home = trip->home;
-    if (home->closed || home->spare_count >= KEPT_TRIPS) {
-        trip_free(trip);
-        return;
-    }
-    drop_cargo(trip);
-    peri_buf_reset(&trip->in, KEPT);
-    peri_buf_reset(&trip->out, KEPT);
-    home->spare_count++;
-    peri_list_append(&home->spare, &trip->link);
-}
-
-static void arrive(struct peri_trip *trip)
-{
-    struct peri_trip_op *op = trip->op;
-    trip->op = NULL;
-    if (op != NULL) {
-        peri_timer_stop(op->timers, &op->late);
-        peri_op_done(&op->op);
-    }
-    trip_unref(trip); /* what was the worker's */
-}
-
-static void on_mail(uv_async_t *async)
-{
-    struct peri_mailbox *mailbox = async->data;
-    struct peri_list arrived;
-    peri_list_init(&arrived);
-    pthread_mutex_lock(&mailbox->lock);
-    peri_list_take(&arrived, &mailbox->arrived);
-    pthread_mutex_unlock(&mailbox->lock);
-    struct peri_list *link;
-    while ((link = peri_list_pop(&arrived)) != NULL)
-        arrive(peri_container_of(link, struct peri_trip, link));
-}
-
-static struct peri_mailbox *mailbox_of(struct peri_vm *vm)
-{
-    if (vm->mailbox != NULL)
-        return vm->mailbox;
-    struct peri_mailbox *mailbox = allocate(sizeof(*mailbox));
-    mailbox->vm = vm;
-    atomic_init(&mailbox->refs, 1);
-    pthread_mutex_init(&mailbox->lock, NULL);
-    peri_list_init(&mailbox->leaving);
-    peri_list_init(&mailbox->arrived);
-    peri_list_init(&mailbox->spare);
-    uv_async_init(vm->tasks.loop, &mailbox->async, on_mail);
-    uv_unref((uv_handle_t *) &mailbox->async);
-    mailbox->async.data = mailbox;
-    uv_idle_init(vm->tasks.loop, &mailbox->turn);
-    mailbox->turn.data = mailbox;
-    return vm->mailbox = mailbox;
-}
-
-static void on_mailbox_closed(uv_handle_t *handle)
-{
-    mailbox_unref(handle->data);
-}
-
-void peri_mailbox_close(struct peri_mailbox *mailbox)
-{
-    if (mailbox == NULL)
-        return;
-    on_mail(&mailbox->async);
-    pthread_mutex_lock(&mailbox->lock);
-    mailbox->closed = true;
-    pthread_mutex_unlock(&mailbox->lock);
-    if (mailbox->reading != NULL)
-        trip_unref(mailbox->reading);
-    if (mailbox->writing != NULL)
-        trip_unref(mailbox->writing);
-    struct peri_list *link;
-    while ((link = peri_list_pop(&mailbox->spare)) != NULL)
-        trip_free(peri_container_of(link, struct peri_trip, link));
-    mailbox->vm->mailbox = NULL;
-    atomic_fetch_add(&mailbox->refs, 1); /* one for each handle */
-    uv_close((uv_handle_t *) &mailbox->turn, on_mailbox_closed);
-    uv_close((uv_handle_t *) &mailbox->async, on_mailbox_closed);
-}
-
-struct peri_trip *peri_trip_take(struct peri_vm *vm)
-{
-    struct peri_mailbox *home = mailbox_of(vm);
-    if (home->writing != NULL)
-        trip_unref(home->writing);
-    struct peri_list *link = peri_list_pop(&home->spare);
-    struct peri_trip *trip = NULL;
-    if (link != NULL) {
-        home->spare_count--;
-        trip = peri_container_of(link, struct peri_trip, link);
-        trip->urgent = trip->failed = trip->promised = false;
-        trip->state = PERI_TRIP_DONE;
-    } else {
-        trip = allocate(sizeof(*trip));
-        trip->home = home;
-        peri_list_init(&trip->link);
-        atomic_fetch_add(&home->refs, 1);
-    }
-    atomic_store(&trip->refs, 1);
-    return home->writing = trip;
-}
-
-/* --- giving ------------------------------------------------------------------------------------
+/* --- the queue
+ * ------------------------------------------------------------------------------------
  */
 
 static void rouse(struct peri_worker *worker)
@@ -331,38 +163,25 @@ static void give(struct peri_workers *workers, struct peri_trip *trip)
     }
 }
 
-/* Before the loop sleeps: gives away what the tasks of this turn have asked for, in one go. */
-static void on_turn(uv_idle_t *idle)
+void peri_workers_give(struct peri_workers *workers, struct peri_list *leaving,
+                       struct peri_list *refused)
 {
-    struct peri_mailbox *mailbox = idle->data;
-    struct peri_workers *workers = mailbox->vm->workers;
-    struct peri_list refused;
     struct peri_list *link;
     uint64_t now = uv_hrtime();
-    uv_idle_stop(idle);
-    peri_list_init(&refused);
     pthread_mutex_lock(&workers->lock);
-    while ((link = peri_list_pop(&mailbox->leaving)) != NULL) {
+    while ((link = peri_list_pop(leaving)) != NULL) {
         struct peri_trip *trip = peri_container_of(link, struct peri_trip, link);
         trip->leaving = false;
         trip->since = now;
         give(workers, trip);
         if (trip->state != PERI_TRIP_DONE)
-            peri_list_append(&refused, link);
+            peri_list_append(refused, link);
     }
     pthread_mutex_unlock(&workers->lock);
-    while ((link = peri_list_pop(&refused)) != NULL)
-        arrive(peri_container_of(link, struct peri_trip, link));
 }
 
-/* Takes a trip back that no worker has yet. */
-static bool take_back(struct peri_workers *workers, struct peri_trip *trip)
+bool peri_workers_take_back(struct peri_workers *workers, struct peri_trip *trip)
 {
-    if (trip->leaving) {
-        peri_list_remove(&trip->link);
-        trip->leaving = false;
-        return true;
-    }
     pthread_mutex_lock(&workers->lock);
     bool queued = trip->queued;
     if (queued) {
@@ -374,108 +193,29 @@ static bool take_back(struct peri_workers *workers, struct peri_trip *trip)
     return queued;
 }
 
-static void on_late(struct peri_timer *timer)
+void peri_workers_count_refused(struct peri_workers *workers)
 {
-    struct peri_trip_op *op = peri_container_of(timer, struct peri_trip_op, late);
-    struct peri_trip *trip = op->trip;
-    struct peri_workers *workers = trip->home->vm->workers;
-    if (!take_back(workers, trip))
-        return;
     pthread_mutex_lock(&workers->lock);
     workers->stats.refused++;
     pthread_mutex_unlock(&workers->lock);
-    trip->state = PERI_TRIP_LATE;
-    trip->wait_ns = uv_hrtime() - trip->since;
-    arrive(trip);
 }
 
-/* Whether the origin has to take what the trip brings. Else the worker, if there is one, is told.
- */
-static bool must_arrive(struct peri_workers *workers, struct peri_trip *trip)
+bool peri_workers_forsake(struct peri_workers *workers, struct peri_trip *trip)
 {
     pthread_mutex_lock(&workers->lock);
     bool promised = trip->promised;
     if (!promised && trip->worker != NULL && trip->worker->trip == trip)
         tell(trip->worker, "nobody waits for its result any more");
     pthread_mutex_unlock(&workers->lock);
-    return promised;
+    return !promised;
 }
 
-/* The caller goes on at once; or, where it has to clean up, with a result that is all but here. */
-static void trip_cancel(struct peri_op *base)
+int peri_workers_place(struct peri_workers *workers, const struct peri_trip *trip)
 {
-    struct peri_trip_op *op = peri_container_of(base, struct peri_trip_op, op);
-    struct peri_trip *trip = op->trip;
-    struct peri_workers *workers = trip->home->vm->workers;
-    bool taken = take_back(workers, trip);
-    if (!taken && must_arrive(workers, trip)) {
-        base->interrupted = false;
-        return;
-    }
-    op->trip = NULL;
-    trip->op = NULL;
-    peri_timer_stop(op->timers, &op->late);
-    peri_op_done(base);
-    if (taken)
-        trip_unref(trip); /* what would have been the worker's */
-    trip_unref(trip);     /* NOLINT(clang-analyzer-unix.Malloc): it had both */
-}
-
-/* Raises an HTTP error 503 with a Retry-After: whole seconds, at least one. */
-static int raise_refused(lua_State *L, const struct peri_trip *trip)
-{
-    unsigned long long seconds = (trip->wait_ns + SECOND_NS - 1) / SECOND_NS;
-    lua_createtable(L, 0, 3);
-    lua_pushinteger(L, 503);
-    lua_setfield(L, -2, "status");
-    lua_pushstring(L, trip->state == PERI_TRIP_FULL ? "Too many requests wait for a thread"
-                                                    : "No thread was free in time");
-    lua_setfield(L, -2, "detail");
-    lua_createtable(L, 1, 0);
-    lua_createtable(L, 2, 0);
-    lua_pushliteral(L, "Retry-After");
-    lua_rawseti(L, -2, 1);
-    lua_pushfstring(L, "%I", (LUAI_UACINT) (seconds > 0 ? seconds : 1));
-    lua_rawseti(L, -2, 2);
-    lua_rawseti(L, -2, 1);
-    lua_setfield(L, -2, "headers");
-    luaL_setmetatable(L, "perigee.HttpError");
-    return lua_error(L);
-}
-
-static int trip_finish(lua_State *L, struct peri_op *base)
-{
-    struct peri_trip_op *op = peri_container_of(base, struct peri_trip_op, op);
-    struct peri_trip *trip = op->trip;
-    struct peri_mailbox *home = trip->home;
-    op->trip = NULL;
-    if (home->reading != NULL) /* kept until now in case its finish raised */
-        trip_unref(home->reading);
-    home->reading = trip;
-    if (trip->state != PERI_TRIP_DONE)
-        return raise_refused(L, trip);
-    return op->finish(L, trip);
-}
-
-int peri_trip_await(lua_State *L, struct peri_trip *trip,
-                    int (*finish)(lua_State *L, struct peri_trip *trip))
-{
-    struct peri_vm *vm = peri_vm_of(L);
-    struct peri_trip_op *op = peri_op_new(L, sizeof(*op));
-    op->op.finish = trip_finish;
-    op->op.cancel = trip_cancel;
-    op->trip = trip;
-    op->finish = finish;
-    op->timers = vm->timers;
-    op->late.fire = on_late;
-    trip->op = op;
-    trip->home->writing = NULL;
-    atomic_store(&trip->refs, 2);
-    trip->leaving = true;
-    peri_list_append(&trip->home->leaving, &trip->link);
-    uv_idle_start(&trip->home->turn, on_turn);
-    peri_timer_start(vm->timers, &op->late, uv_now(vm->tasks.loop) + vm->workers->max_wait_ms);
-    return peri_op_await(L, &op->op);
+    pthread_mutex_lock(&workers->lock);
+    int worker = trip->worker != NULL ? (int) trip->worker->index : -1;
+    pthread_mutex_unlock(&workers->lock);
+    return worker;
 }
 
 /* --- a worker's thread -------------------------------------------------------------------------
@@ -512,18 +252,7 @@ void peri_trip_post(struct peri_worker *worker)
     trip->worker = NULL;
     pthread_mutex_unlock(&workers->lock);
     atomic_store(&worker->hurry, true); /* what runs behind it has deadlines of its own */
-    struct peri_mailbox *home = trip->home;
-    pthread_mutex_lock(&home->lock);
-    bool closed = home->closed;
-    if (!closed) {
-        bool first = peri_list_empty(&home->arrived);
-        peri_list_append(&home->arrived, &trip->link);
-        if (first) /* under the lock, for its VM may close behind it */
-            uv_async_send(&home->async);
-    }
-    pthread_mutex_unlock(&home->lock);
-    if (closed)
-        trip_unref_elsewhere(trip);
+    peri_trip_return(trip);
 }
 
 static void on_trip_ended(struct peri_task *task, void *owner, bool failed)
@@ -565,26 +294,19 @@ void peri_workers_visit(struct peri_question *question,
     pthread_mutex_unlock(&threads.lock);
 }
 
+uint64_t peri_workers_generation(const struct peri_workers *workers)
+{
+    return workers->generation;
+}
+
+uint64_t peri_workers_max_wait_ms(const struct peri_workers *workers)
+{
+    return workers->max_wait_ms;
+}
+
 uint64_t peri_worker_generation(const struct peri_worker *worker)
 {
     return worker->all->generation;
-}
-
-bool peri_trip_place(const struct peri_op *base, uint64_t *generation, int *worker)
-{
-    if (base == NULL || base->finish != trip_finish)
-        return false;
-    const struct peri_trip *trip = peri_container_of(base, struct peri_trip_op, op)->trip;
-    struct peri_workers *workers = peri_vm_of(base->task->L)->workers;
-    *worker = -1;
-    if (trip == NULL || workers == NULL)
-        return true;
-    pthread_mutex_lock(&workers->lock);
-    *generation = workers->generation;
-    if (trip->worker != NULL)
-        *worker = (int) trip->worker->index;
-    pthread_mutex_unlock(&workers->lock);
-    return true;
 }
 
 /* Answers the operator. In the worker's thread, outside of Lua or in a hook. */

@@ -1,28 +1,22 @@
 /* The worker threads of one generation: each has a loop, timers and a VM of its own, loaded from
- * the same app, and runs trips from one bounded queue, one at a time.
+ * the same app, and runs trips (trip.h) from one bounded queue, one at a time.
  *
- *   origin's task: peri_trip_take, write trip->in, peri_trip_await   (a loop thread)
- *   worker's task: trip->body reads trip->in, writes trip->out       (a worker thread)
- *   origin's task: finish reads trip->out
+ * A body runs as a task, so every waiting primitive works in it; the worker runs its loop until the
+ * task has ended. The worker sleeps while there is nothing to do and is woken by whoever gives it a
+ * trip.
  *
- * Between them go bytes only. A body runs as a task, so every waiting primitive works in it; the
- * worker runs its loop until the task has ended. The worker sleeps while there is nothing to do and
- * is woken by whoever gives it a trip; what is done travels back through the mailbox of the VM it
- * came from, one wake-up for all that is there.
+ * Threads: one lock guards the queue and what others may ask of a worker; all else of a worker
+ * belongs to its thread. What says "from any thread" takes the lock.
  *
- * A cancelled caller goes on at once: a trip that still waits in the queue is taken out, one that
- * runs is told (its task is cancelled, as any other), and its result is nobody's.
- *
- * Ownership: a trip has two references, the origin's and the worker's; the second one travels back
- * with the result, so that the origin frees, or keeps for the next time. The workers
- * of a generation are opened and released with it. */
+ * Lifetime: the workers of a generation are opened and released with it; they end once what they
+ * run has been cancelled, and the last one frees everything. */
 #ifndef PERI_WORKER_H
 #define PERI_WORKER_H
 
 #include "buf.h"
 #include "config.h"
 #include "list.h"
-#include "task.h"
+#include "trip.h"
 
 #include <stdatomic.h>
 
@@ -31,37 +25,6 @@ struct peri_vm;
 struct peri_texts;
 struct peri_worker;
 struct peri_workers;
-struct peri_mailbox;
-struct peri_trip_op;
-
-enum peri_trip_state {
-    PERI_TRIP_DONE,
-    PERI_TRIP_FULL, /* refused: too many wait already */
-    PERI_TRIP_LATE, /* refused: it waited too long for a thread */
-};
-
-struct peri_trip {
-    struct peri_list link; /* in the queue, or in a mailbox */
-    lua_CFunction body;    /* gets the trip as light userdata; should not raise */
-    struct peri_buf in;    /* the origin's words; read-only once it waits */
-    struct peri_buf out;   /* the worker's */
-    void *cargo;           /* what belongs to whoever has the trip, and travels with it */
-    void (*drop)(void *cargo);
-    bool urgent; /* cleanup: is never refused, and goes first */
-    bool failed; /* the body raised; `out` is what it said */
-
-    /* The room's own. */
-    struct peri_mailbox *home;
-    struct peri_trip_op *op;    /* origin's thread; NULL once nobody waits */
-    struct peri_worker *worker; /* under the lock: who runs it */
-    enum peri_trip_state state;
-    bool leaving;  /* origin's thread: about to be given */
-    bool queued;   /* under the lock */
-    bool promised; /* under the lock: its origin takes the result, even if it is cancelled */
-    atomic_uint refs;
-    uint64_t since;   /* when it was given, in nanoseconds */
-    uint64_t wait_ns; /* of one that was refused: how long those wait that are first */
-};
 
 struct peri_workers_stats {
     unsigned threads;
@@ -100,14 +63,31 @@ bool peri_workers_wait(uint64_t timeout_ms);
 /* From any thread. */
 struct peri_workers_stats peri_workers_stats(struct peri_workers *workers);
 
-/* A trip of this VM with empty buffers, to be filled and awaited at once: one that is not, because
- * its writer raised, is taken back by the next call. Aborts for want of memory. */
-struct peri_trip *peri_trip_take(struct peri_vm *vm);
+/* --- For trip.c, on a loop's thread --- */
 
-/* Parks the task until a worker has done the trip, then ends with what `finish` pushes; `finish`
- * may raise. Raises an HTTP error 503 with Retry-After when the trip is refused. As a tail call. */
-int peri_trip_await(lua_State *L, struct peri_trip *trip,
-                    int (*finish)(lua_State *L, struct peri_trip *trip));
+/* Gives the trips in `leaving` to workers or puts them into the queue; the others are in `refused`
+ * then, and say why. */
+void peri_workers_give(struct peri_workers *workers, struct peri_list *leaving,
+                       struct peri_list *refused);
+
+/* Takes a trip out of the queue. Returns false when it does not wait there any more. */
+bool peri_workers_take_back(struct peri_workers *workers, struct peri_trip *trip);
+
+void peri_workers_count_refused(struct peri_workers *workers);
+
+/* Nobody wants to wait for the trip: the worker that runs it is told. Returns false when its result
+ * must be waited for, because it was promised to be taken. */
+bool peri_workers_forsake(struct peri_workers *workers, struct peri_trip *trip);
+
+/* The number of the worker that has the trip; -1: none. */
+int peri_workers_place(struct peri_workers *workers, const struct peri_trip *trip);
+
+uint64_t peri_workers_generation(const struct peri_workers *workers);
+
+/* How long a trip may wait for a thread. */
+uint64_t peri_workers_max_wait_ms(const struct peri_workers *workers);
+
+/* --- On a worker's thread --- */
 
 /* For a body: sends the result home before the task ends. The trip is out of reach then. */
 void peri_trip_post(struct peri_worker *worker);
@@ -126,17 +106,10 @@ void peri_workers_visit(struct peri_question *question,
                         struct peri_list *(*visit)(struct peri_question *question,
                                                    uint64_t generation, unsigned worker));
 
-/* Where the trip is that an op waits for. Returns false when the op waits for something else;
- * *worker is -1 while no worker has it. */
-bool peri_trip_place(const struct peri_op *op, uint64_t *generation, int *worker);
-
 /* The number of the generation that a worker belongs to. */
 uint64_t peri_worker_generation(const struct peri_worker *worker);
 
 /* What the HTTP side keeps in a worker (hop.h). */
 struct peri_hop_site *peri_worker_site(struct peri_worker *worker);
-
-/* A VM's own end of all this. Closing is due before peri_vm_close() has closed its loop. */
-void peri_mailbox_close(struct peri_mailbox *mailbox);
 
 #endif

@@ -37,7 +37,7 @@ static bool parse_ip(union peri_address *address, const char *text, size_t len, 
 {
     char copy[INET6_ADDRSTRLEN];
     union peri_address parsed = {0};
-    if (len == 0 || len >= sizeof(copy))
+    if (len == 0 || len >= sizeof(copy) || memchr(text, '\0', len) != NULL)
         return false;
     memcpy(copy, text, len);
     copy[len] = '\0';

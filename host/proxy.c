@@ -34,7 +34,7 @@ static bool read_line(const char *at, const char *end, union peri_address *clien
     const char *destination = next_word(&at, end, &len);
     const char *port = next_word(&at, end, &port_len);
     if (source == NULL || destination == NULL || port == NULL || source_len > 45 || port_len > 5 ||
-        next_word(&at, end, &len) == NULL)
+        next_word(&at, end, &len) == NULL || at != end)
         return false;
     char text[64]; /* "[ADDRESS]:PORT", as peri_address_parse() reads it */
     size_t n = 0;
@@ -74,7 +74,8 @@ static enum peri_proxy_outcome read_v2(const char *bytes, size_t len, union peri
     unsigned char command = (unsigned char) bytes[12];
     unsigned char family = (unsigned char) bytes[13];
     size_t rest = (size_t) (unsigned char) bytes[14] << 8 | (unsigned char) bytes[15];
-    if ((command != 0x20 && command != 0x21) || V2_HEAD + rest > PERI_PROXY_MAX)
+    if ((command != 0x20 && command != 0x21) || family >> 4 > 3 || (family & 15) > 2 ||
+        V2_HEAD + rest > PERI_PROXY_MAX)
         return PERI_PROXY_BAD;
     if (len < V2_HEAD + rest)
         return PERI_PROXY_MORE;

@@ -84,11 +84,15 @@ static void what_is_none_is_bad(void **state)
     IS_BAD("PROXY TCP4 192.0.2.1 198.51.100.1 99999 443\r\n");
     IS_BAD("PROXY TCP4  192.0.2.1 198.51.100.1 1 443\r\n");
     IS_BAD("PROXY TCP4 192.0.2.1 198.51.100.1 1 443\n");
+    IS_BAD("PROXY TCP4 192.0.2.1 198.51.100.1 1 443 more\r\n");
+    IS_BAD("PROXY TCP4 192.0.2.1\0 198.51.100.1 1 443\r\n");
     IS_BAD("PROXY TCP9 192.0.2.1 198.51.100.1 1 443\r\n");
     IS_BAD("PROXY \n");
     IS_BAD(V2 "\x11\x11\0\x0c");
     IS_BAD(V2 "\x22\x11\0\x0c");
     IS_BAD(V2 "\x21\x11\xff\xff");
+    IS_BAD(V2 "\x21\x41\0\0");
+    IS_BAD(V2 "\x21\x13\0\0");
     IS_BAD(V2 "\x21\x11\0\x04\xc0\0\x02\x01");
     char endless[200];
     memset(endless, 'x', sizeof(endless));

@@ -240,16 +240,28 @@ static void overflow(enum peri_log_format format)
         assert_memory_equal(out.text.data + at, line, LINE_BYTES);
 }
 
+/* What is dropped is told as soon as there is somebody to tell it, so possibly in several lines:
+ * returns their sum. Each has the number behind `before`. */
+static size_t reported_drops(const char *before)
+{
+    size_t sum = 0;
+    for (const char *at = err.text.data; (at = strstr(at, before)) != NULL;) {
+        char *end = NULL;
+        at += strlen(before);
+        size_t dropped = strtoul(at, &end, 10);
+        if (strncmp(end, " log lines dropped", 18) == 0)
+            sum += dropped;
+    }
+    return sum;
+}
+
 static void lines_that_do_not_fit_are_dropped_and_counted(void **state)
 {
     (void) state;
     overflow(PERI_LOG_TEXT);
-    const char *report = strstr(err.text.data, "perigee: ");
-    assert_non_null(report);
-    unsigned long dropped = strtoul(report + 9, NULL, 10);
+    size_t dropped = reported_drops("perigee: ");
     assert_true(dropped > 0);
     assert_int_equal((out.text.len - 1) / LINE_BYTES + dropped, LINES);
-    assert_non_null(strstr(report, " log lines dropped\n"));
     assert_non_null(strstr(err.text.data, "other"));
 }
 
@@ -257,14 +269,13 @@ static void the_count_of_dropped_lines_is_json_where_the_log_is(void **state)
 {
     (void) state;
     overflow(PERI_LOG_JSON);
-    char expected[64];
-    snprintf(expected, sizeof(expected), "%zu log lines dropped",
-             LINES - (out.text.len - 1) / LINE_BYTES);
+    size_t dropped = reported_drops("\"message\":\"");
+    assert_true(dropped > 0);
+    assert_int_equal((out.text.len - 1) / LINE_BYTES + dropped, LINES);
     char *report = strstr(err.text.data, "{\"time\"");
     assert_non_null(report);
     *strchr(report, '\n') = '\0';
     member_is(report, "level", "warning");
-    member_is(report, "message", expected);
 }
 
 #define THREADS 4

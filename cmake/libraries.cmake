@@ -14,7 +14,6 @@ function(perigee_add_archive package archive)
 endfunction()
 
 perigee_add_archive(lua5.4-cjson liblua5.4-cjson.a)
-perigee_add_archive(lua5.4 liblua5.4.a)
 perigee_add_archive(libuv libuv_a.a)
 perigee_add_archive(libpcre2-8 libpcre2-8.a)
 perigee_add_archive(zlib libz.a)
@@ -26,6 +25,28 @@ perigee_add_archive(libbrotlidec libbrotlidec.a)
 perigee_add_archive(libbrotlicommon libbrotlicommon.a)
 target_compile_definitions(perigee_libraries INTERFACE PCRE2_CODE_UNIT_WIDTH=8)
 target_link_libraries(perigee_libraries INTERFACE Threads::Threads m)
+
+# Lua: compiled here where scripts/lua-source has put its source, so that it is optimised together with
+# the host; else the package's archive. The sanitizers do not look into it in either case.
+function(perigee_add_lua)
+    set(sources ${CMAKE_SOURCE_DIR}/build/lua/src)
+    if(NOT EXISTS ${sources}/lua.h)
+        message(STATUS "Lua comes from the package's archive")
+        perigee_add_archive(lua5.4 liblua5.4.a)
+        set(lua_archive ${lua5.4_archive} PARENT_SCOPE)
+        return()
+    endif()
+    pkg_check_modules(lua5.4 REQUIRED lua5.4)
+    file(GLOB files ${sources}/*.c)
+    list(REMOVE_ITEM files ${sources}/lua.c ${sources}/luac.c)
+    add_library(lua STATIC ${files})
+    target_include_directories(lua SYSTEM INTERFACE ${lua5.4_INCLUDE_DIRS})
+    target_compile_definitions(lua PRIVATE LUA_COMPAT_5_3 LUA_USE_LINUX)
+    target_compile_options(lua PRIVATE -w -fno-sanitize=all)
+    target_link_libraries(lua INTERFACE m)
+    target_link_libraries(perigee_libraries INTERFACE lua)
+    set(lua_archive $<TARGET_FILE:lua> PARENT_SCOPE)
+endfunction()
 
 # llhttp, in strict mode: from libllhttp where the system has it, else compiled from the C sources
 # that Debian 12's node-llhttp installs.
@@ -50,7 +71,7 @@ endfunction()
 # (`require` of a .so) find it.
 function(perigee_export_lua_api target)
     set(list ${CMAKE_SOURCE_DIR}/cmake/lua_api.list)
-    target_link_libraries(${target} PRIVATE -Wl,--whole-archive ${lua5.4_archive}
+    target_link_libraries(${target} PRIVATE -Wl,--whole-archive ${lua_archive}
                                             -Wl,--no-whole-archive)
     target_link_options(${target} PRIVATE -Wl,--dynamic-list=${list})
     set_target_properties(${target} PROPERTIES LINK_DEPENDS ${list})

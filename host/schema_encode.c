@@ -464,6 +464,17 @@ static struct peri_loc loc_of_key(struct encoder *e, int index, const struct per
     return (struct peri_loc){.up = loc, .name = name, .len = len};
 }
 
+/* Whether a value that stays out of the answer is of its type: nobody would see that it is not. */
+static bool hold_to_type(struct encoder *e, int index, const struct peri_type *type,
+                         const struct peri_loc *loc)
+{
+    const size_t before = e->out->len;
+    const bool sound = encode(e, index, type, whole, loc);
+    if (sound)
+        e->out->len = before;
+    return sound;
+}
+
 static bool encode_map(struct encoder *e, int index, const struct peri_type *type,
                        struct filter filter, const struct peri_loc *loc)
 {
@@ -483,8 +494,11 @@ static bool encode_map(struct encoder *e, int index, const struct peri_type *typ
         if (inner.name != NULL)
             own = filter_named(filter, inner.name, inner.len, &keep);
         bool null = lua_type(L, key + 1) == LUA_TLIGHTUSERDATA;
-        if (!keep || (null && e->program->options.exclude_none))
+        if (!keep || (null && e->program->options.exclude_none)) {
+            if (!hold_to_type(e, key + 1, type->map.value, &inner))
+                return false;
             continue;
+        }
         if (!first)
             peri_buf_add_byte(e->out, ',');
         first = false;
@@ -698,12 +712,13 @@ static bool encode_member(struct encoder *e, struct subject *subject,
     const struct peri_type *type = member->type;
     const struct peri_loc loc = {
         .up = subject->loc, .name = member->wire.data, .len = member->wire.len};
-    bool keep = true;
-    struct filter own = filter_named(filter, member->name.data, member->name.len, &keep);
+    bool wanted = true;
+    struct filter own = filter_named(filter, member->name.data, member->name.len, &wanted);
     bool present = push_field(e, subject, member) != LUA_TNIL;
     int value = lua_gettop(L);
     if (!present && type->fallback == NULL && !type->optional && !type->nullable)
         return fail_with(e, &loc, subject->index, PERI_ERROR_MISSING);
+    bool keep = wanted;
     if (keep && options->exclude_unset)
         keep = was_set(e, subject, member, present);
     if (keep && !present && type->fallback != NULL) {
@@ -711,7 +726,7 @@ static bool encode_member(struct encoder *e, struct subject *subject,
         push_fallback(e, type->fallback);
     }
     if (keep && options->exclude_none)
-        keep = !is_null(L, value);
+        keep = wanted = !is_null(L, value);
     if (keep && options->exclude_defaults)
         keep = !is_default(e, type);
     bool sound = true;
@@ -722,6 +737,8 @@ static bool encode_member(struct encoder *e, struct subject *subject,
             peri_buf_add_lit(e->out, "null");
         else
             sound = encode(e, value, type, own, &loc);
+    } else if (!wanted && present) {
+        sound = hold_to_type(e, value, type, &loc);
     }
     if (sound)
         lua_settop(L, value - 1);

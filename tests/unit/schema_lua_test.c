@@ -280,6 +280,32 @@ static void a_response_is_filtered_and_ordered_by_its_type(void **state)
         "  '{\"a\":{\"name\":\"a\",\"price\":1.0}}')\n");
 }
 
+static void what_stays_out_of_a_response_keeps_its_type_too(void **state)
+{
+    (void) state;
+    run("local function with(options, value)\n"
+        "  local text, problem = compile(Item, options):encode(value)\n"
+        "  return text or tostring(problem)\n"
+        "end\n"
+        "local function refuses(word, options, value)\n"
+        "  local text = with(options, value)\n"
+        "  assert(text:find(word, 1, true) and text:sub(1, 1) ~= '{', text)\n"
+        "end\n"
+        "local no_name = { name = json.null, price = 1, tags = {} }\n"
+        "refuses('name', {}, no_name)\n"
+        "refuses('name', { exclude_none = true }, no_name)\n"
+        "refuses('name', { exclude = { 'name' } }, no_name)\n"
+        "refuses('price', { include = { 'name' } }, { name = 'a', price = 'dear', tags = {} })\n"
+        "eq(with({ exclude_none = true }, { name = 'a', price = 1, tags = {}, note = json.null "
+        "}),\n"
+        "  '{\"name\":\"a\",\"price\":1.0,\"tax\":10.5,\"tags\":[]}')\n");
+    run("local numbers = compile(t.map{ value = t.integer{} }, { exclude_none = true })\n"
+        "assert(numbers:encode{ a = json.null } == nil)\n"
+        "local gaps = compile(t.map{ value = t.integer{ nullable = true } }, { exclude_none = true "
+        "})\n"
+        "eq(gaps:encode{ a = json.null, b = 1 }, '{\"b\":1}')\n");
+}
+
 static void a_value_of_lua_may_use_the_names_of_its_fields(void **state)
 {
     (void) state;
@@ -463,6 +489,7 @@ int main(void)
         cmocka_unit_test(the_datetime_family_counts_like_pythons),
         cmocka_unit_test(checks_run_on_valid_input_and_may_refuse),
         cmocka_unit_test(a_response_is_filtered_and_ordered_by_its_type),
+        cmocka_unit_test(what_stays_out_of_a_response_keeps_its_type_too),
         cmocka_unit_test(a_value_of_lua_may_use_the_names_of_its_fields),
         cmocka_unit_test(a_response_speaks_its_aliases),
         cmocka_unit_test(a_models_value_remembers_its_model_in_a_union),

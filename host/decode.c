@@ -2,6 +2,7 @@
 
 #include "answer.h"
 #include "exchange.h"
+#include "vm.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -46,26 +47,44 @@ bool peri_decode_is_due(const struct peri_exchange *exchange)
     return type != NULL && len > 0 && has_type(operation->decodes, type, len);
 }
 
-bool peri_decode_body(lua_State *L, struct peri_exchange *exchange)
+static void keep_text(struct peri_exchange *exchange, const char *text, size_t len)
+{
+    struct peri_buf *decoded = &exchange->scratch->decoded;
+    decoded->len = 0;
+    peri_buf_add(decoded, text, len);
+    exchange->decoded = true;
+}
+
+static int on_decoded(lua_State *L, int status, lua_KContext context)
+{
+    struct peri_exchange *exchange = (struct peri_exchange *) context;
+    size_t len = 0;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        if (peri_is_cancelled(L, -1)) { /* whoever cancelled has answered, or nobody is there */
+            peri_answer_fail(exchange);
+            return 0;
+        }
+        peri_push_message(L, lua_gettop(L));
+        peri_exchange_log(exchange, "the decoder failed: %s", lua_tostring(L, -1));
+        lua_pushnil(L);
+    }
+    if (lua_type(L, -1) != LUA_TSTRING) {
+        peri_answer_text_detail(exchange, 400, "There was an error parsing the body");
+        return 0;
+    }
+    const char *text = lua_tolstring(L, -1, &len);
+    keep_text(exchange, text, len);
+    return peri_exchange_validate(exchange) ? peri_exchange_handle(L, exchange) : 0;
+}
+
+int peri_decode_handle(lua_State *L, struct peri_exchange *exchange)
 {
     size_t len = 0;
-    int top = lua_gettop(L);
     const char *type = media_type(&exchange->request, &len);
+    lua_KContext context = (lua_KContext) exchange;
+    lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->operation->decoder);
     lua_pushlstring(L, type, len);
     lua_pushlstring(L, exchange->body_at, exchange->body_len);
-    bool failed = lua_pcall(L, 2, 1, 0) != LUA_OK;
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-    if (failed)
-        peri_exchange_log(exchange, "the decoder failed: %s", luaL_tolstring(L, -1, NULL));
-    if (failed || text == NULL) {
-        peri_answer_text_detail(exchange, 400, "There was an error parsing the body");
-        lua_settop(L, top);
-        return false;
-    }
-    exchange->scratch->decoded.len = 0;
-    peri_buf_add(&exchange->scratch->decoded, text, len);
-    exchange->decoded = true;
-    lua_settop(L, top);
-    return true;
+    return on_decoded(L, lua_pcallk(L, 2, 1, 0, context, on_decoded), context);
 }

@@ -14,8 +14,9 @@ struct peri_exchange;
 /* Whether the whole body of a request is of a type that its operation has a decoder for. */
 bool peri_decode_is_due(const struct peri_exchange *exchange);
 
-/* Decodes it, in the exchange's task, into scratch->decoded. The decoder cannot wait. Returns false
- * when it is no such text: 400 has been answered. */
-bool peri_decode_body(lua_State *L, struct peri_exchange *exchange);
+/* Decodes it, validates what came of it and runs the handler; `return peri_decode_handle(L,
+ * exchange);` as the body of the exchange's task. The decoder is interrupted like any handler. What
+ * it does not understand is answered with 400. */
+int peri_decode_handle(lua_State *L, struct peri_exchange *exchange);
 
 #endif

@@ -590,8 +590,8 @@ static bool goes_whole(const struct peri_exchange *exchange)
     return operation != NULL && operation->threaded && exchange->vm->workers != NULL;
 }
 
-/* The body of a request's task. Until the handler runs nothing waits: the request's bytes and the
- * thread's result are still in place. */
+/* The body of a request's task. Until the handler runs only a decoder may wait, after which the
+ * request is validated: its bytes and the thread's result are still in place. */
 static int exchange_main(lua_State *L)
 {
     struct peri_exchange *exchange = lua_touserdata(L, 1);
@@ -601,9 +601,8 @@ static int exchange_main(lua_State *L)
     exchange->task->work->expired = on_expired;
     if (goes_whole(exchange))
         return peri_hop_whole(L, exchange);
-    if (peri_decode_is_due(exchange) &&
-        (!peri_decode_body(L, exchange) || !peri_exchange_validate(exchange)))
-        return 0;
+    if (peri_decode_is_due(exchange))
+        return peri_decode_handle(L, exchange);
     return peri_exchange_handle(L, exchange);
 }
 

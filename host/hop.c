@@ -490,8 +490,8 @@ static int request_main(lua_State *L)
     peri_exchange_match(exchange);
     if (exchange->operation == NULL)
         return luaL_error(L, "the worker does not know the operation");
-    if (peri_decode_is_due(exchange) && !peri_decode_body(L, exchange))
-        return 0;
+    if (peri_decode_is_due(exchange))
+        return peri_decode_handle(L, exchange);
     if (exchange->operation->inputs != NULL && !peri_exchange_validate(exchange))
         return 0;
     return peri_exchange_handle(L, exchange);

@@ -15,6 +15,10 @@ local app = perigee.app({ limits = { max_body_bytes = 10000 } })
 app:decoder("application/x-pairs", function(bytes)
   if bytes == "raise" then
     error("a bug of the decoder")
+  elseif bytes == "loop" then
+    while true do end
+  elseif bytes == "name=late;price=1" then
+    perigee.time.sleep(0.01)
   end
   local value = json.object({})
   for pair in bytes:gmatch("[^;]+") do
@@ -69,6 +73,8 @@ local user = perigee.dependency(perigee.threaded(function() return "ann" end))
 app:post("/partly", { body = Item, deps = { user = user } }, function(req)
   return { user = req.deps.user, name = req.body.name }
 end)
+app:post("/hurry", { body = Item, timeout_ms = 100 }, take)
+app:post("/hurry-there", { body = Item, timeout_ms = 100 }, perigee.threaded(take))
 app:post("/undeclared", function(req)
   return { bytes = req:body() }
 end)
@@ -130,6 +136,12 @@ def test_what_a_decoder_cannot_read_is_400(client, path):
             {"detail": "There was an error parsing the body"},
         )
     client.log.wait_for_log("the decoder failed: .*a bug of the decoder")
+
+
+@pytest.mark.parametrize("path", ["/hurry", "/hurry-there"])
+def test_a_decoder_that_does_not_end_is_interrupted(client, path):
+    assert client.post(path, content="loop", headers=PAIRS).status_code == 504
+    assert client.post("/items", content="name=late;price=1", headers=PAIRS).status_code == 201
 
 
 def test_compressed_long_and_missing_bodies_are_those_of_json(client):

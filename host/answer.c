@@ -264,9 +264,15 @@ void peri_answer_fail(struct peri_exchange *exchange)
                                            .body_len = sizeof(text) - 1});
 }
 
-/* An answer that the app described cannot be sent, for the reason on top: 500. */
+/* An answer that the app described cannot be sent, for the reason on top: 500, or an error where
+ * the loop wanted the result of a thread. */
 static void fail_to_send(lua_State *L, struct peri_exchange *exchange)
 {
+    if (exchange->site != NULL && peri_hop_has_errand(exchange)) {
+        lua_pushfstring(L, "the result cannot be sent: %s", lua_tostring(L, -1));
+        peri_hop_fail(L, exchange);
+        return;
+    }
     peri_exchange_log(exchange, "the result cannot be sent: %s", lua_tostring(L, -1));
     peri_answer_fail(exchange);
 }

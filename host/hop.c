@@ -525,6 +525,11 @@ bool peri_hop_reports(lua_State *L, struct peri_exchange *exchange, bool failed)
     return true;
 }
 
+void peri_hop_fail(lua_State *L, struct peri_exchange *exchange)
+{
+    write_error(L, &exchange->site->trip->out);
+}
+
 /* Writes the pairs at `index` of L, but for the content type, which stands by itself. */
 static uint32_t add_pairs(lua_State *L, int index, struct peri_buf *out)
 {

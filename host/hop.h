@@ -64,6 +64,9 @@ bool peri_hop_has_errand(const struct peri_exchange *exchange);
 bool peri_hop_push_errand(lua_State *L, struct peri_exchange *exchange);
 bool peri_hop_reports(lua_State *L, struct peri_exchange *exchange, bool failed);
 
+/* The result of an errand cannot be sent, for the reason on top: an error for who sent it. */
+void peri_hop_fail(lua_State *L, struct peri_exchange *exchange);
+
 /* A message handler that keeps the error as it is, beside its traceback. */
 int peri_hop_traceback(lua_State *L);
 

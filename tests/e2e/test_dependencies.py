@@ -38,6 +38,9 @@ end)
 app:get("/breaks-its-type", { deps = { tx = tx }, response = t.integer }, function()
   return "many"
 end)
+app:get("/breaks-it-there", { deps = { tx = tx }, response = t.integer }, perigee.threaded(function()
+  return "many"
+end))
 app:get("/cannot-be-json", { deps = { tx = tx } }, function()
   return { f = print }
 end)
@@ -67,6 +70,7 @@ return app
         ("/text", 200, "committed"),
         # What the client is not told to be done must not be done.
         ("/breaks-its-type", 500, "rolled back: the result cannot be sent: response: Input should"),
+        ("/breaks-it-there", 500, "rolled back: the result cannot be sent: response: Input should"),
         ("/cannot-be-json", 500, "rolled back: "),
         # The error is the one that was raised, not what the framework keeps of it.
         ("/raises", 500, "rolled back: a bug"),

@@ -295,6 +295,24 @@ return app
         assert refused.header("retry-after") == "1"
 
 
+def test_error_handlers_see_a_result_of_a_worker_that_cannot_be_sent(serve, write_app):
+    server = serve(
+        write_app("""
+local perigee = require("perigee")
+local app = perigee.app()
+app:on_error(500, function(_, err)
+  return perigee.json({ oops = tostring(err) }, { status = 500 })
+end)
+app:use(function(req, next) return next(req) end)
+app:get("/wrong", { response = perigee.types.integer }, perigee.threaded(function() return "x" end))
+return app
+""")
+    )
+    answer = server.get("/wrong")
+    assert answer.status == 500
+    assert b"the result cannot be sent: response: Input should be a valid integer" in answer.body
+
+
 def test_what_waits_too_long_is_503(start):
     threads = start("--threads", 1, "--queue-timeout-ms", 500)
     with contextlib.ExitStack() as stack:

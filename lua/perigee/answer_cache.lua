@@ -3,7 +3,8 @@
 ---
 --- What is kept is what the handler makes: dependencies are resolved for each request, so what they refuse
 --- stays refused, and middleware sees every answer. An answer is found by the target of the request, its
---- declared headers and cookies, the headers named in `vary`, and what `key` returns. Kept are whole answers
+--- declared headers and cookies, the headers named in `vary`, and what `key` returns; without a `key` by the
+--- headers and cookies of its dependencies, too, because what these find out may reach the handler. Kept are whole answers
 --- of the operation's own status without cookies; the store is bounded, what was not used for the longest
 --- time goes first. A new version of the app begins with none.
 
@@ -80,9 +81,10 @@ local function varying_inputs(groups)
   return inputs
 end
 
--- A function (req) that returns the key of the answer, or nil when it is not to be kept.
-local function make_key(operation, options, version)
-  local inputs = varying_inputs(operation.groups)
+-- A function (req) that returns the key of the answer, or nil when it is not to be kept. `groups` are the
+-- inputs of the operation and of its dependencies.
+local function make_key(operation, groups, options, version)
+  local inputs = varying_inputs(options.key and operation.groups or groups)
   local names, tells_credentials = { operation.host and "host" or nil }, options.key ~= nil
   for _, name in ipairs(options.vary or {}) do
     names[#names + 1] = name:lower()
@@ -154,10 +156,11 @@ local versions = 0 -- of apps in a VM that no server has: tests build one after 
 
 --- A function (req, make, ...) that answers with what make(req, ...) has made for this request or one like it.
 ---@param operation table as app.lua describes it
+---@param groups perigee.InputGroup[] its inputs and those of its dependencies
 ---@param status integer of plain results
 ---@param schema? userdata of plain results
 ---@return fun(req: perigee.Request, make: fun(req: perigee.Request, ...: any): any, ...: any): any
-function M.keeper(operation, status, schema)
+function M.keeper(operation, groups, status, schema)
   local options = operation.cache
   local turn_ms = operation.timeout_ms or TURN_MS
   local key_of
@@ -188,7 +191,7 @@ function M.keeper(operation, status, schema)
   return function(req, make, ...)
     if not key_of then
       local generation = shared.generation()
-      key_of = make_key(operation, options, generation > 0 and generation or own_version)
+      key_of = make_key(operation, groups, options, generation > 0 and generation or own_version)
     end
     for _, name in ipairs(options.vary or {}) do
       req.response:add("Vary", name)

@@ -446,13 +446,13 @@ end
 
 -- What stands around a handler and looks at its answers: a function that wraps what makes one, or nil. A cache
 -- stays on the loop, so that nobody waits for somebody else's answer on a worker.
-local function answer_layer(operation, response)
+local function answer_layer(operation, groups, response)
   local status = operation.status
   if not operation.cache and not operation.etag then
     return nil
   end
   local keep = operation.cache
-    and require("perigee.answer_cache").keeper(operation, status, response)
+    and require("perigee.answer_cache").keeper(operation, groups, status, response)
   return function(make)
     local made = make
     if keep then
@@ -528,7 +528,7 @@ local function build_operation(self, operation, singletons, types)
       error(("%s: %s: %s"):format(operation.source, operation.what, mistake), 0)
     end
   end
-  local layer = answer_layer(operation, response)
+  local layer = answer_layer(operation, plan.groups, response)
   local is_kept_here = operation.cache ~= nil and threaded.is(operation.handler)
   if layer and not is_kept_here then
     handler = layer(handler)

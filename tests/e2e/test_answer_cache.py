@@ -58,6 +58,19 @@ app:get("/mine", {
 }, function(req)
   return { req.deps.user, count("mine") }
 end)
+local session = perigee.dependency({ cookies = { session = t.string({ optional = true }) } }, function(req)
+  req.state.user = req.cookies.session
+end)
+local guard = perigee.dependency({ deps = { session } }, function() end)
+app:get("/guarded", { deps = { guard }, cache = kept }, function(req)
+  return { req.state.user or "nobody", count("guarded") }
+end)
+app:get("/guarded-there", { deps = { guard }, cache = kept }, perigee.threaded(function()
+  return count("guarded-there")
+end))
+app:get("/guarded-for-all", {
+  deps = { guard }, cache = { ttl_ms = 60000, key = function() return "" end },
+}, function() return count("guarded-for-all") end)
 app:get("/missing", { cache = kept }, function()
   count("missing")
   error(perigee.http_error(404))
@@ -191,6 +204,16 @@ def test_dependencies_are_resolved_for_each_request(cache):
         for number in (3, 4):
             answer = client.get("/mine", headers={"X-User": "nobody"})
             assert answer.json() == ["nobody", number]
+
+
+def test_what_dependencies_may_have_found_out_tells_answers_apart(cache):
+    with cache.client() as client:
+        for _ in range(2):
+            for cookie, body in (("session=ann", ["ann", 1]), ("session=bob", ["bob", 2])):
+                assert client.get("/guarded", headers={"Cookie": cookie}).json() == body
+                assert client.get("/guarded-there", headers={"Cookie": cookie}).json() == body[1]
+                assert client.get("/guarded-for-all", headers={"Cookie": cookie}).json() == 1
+        assert client.get("/guarded").json() == ["nobody", 3]
 
 
 def test_threaded_handlers_and_dependencies_are_kept_like_others(cache):

@@ -33,6 +33,7 @@ function(perigee_add_lua)
     if(NOT EXISTS ${sources}/lua.h)
         message(STATUS "Lua comes from the package's archive")
         perigee_add_archive(lua5.4 liblua5.4.a)
+        target_link_libraries(perigee_libraries INTERFACE m) # behind the archive, which needs it
         set(lua_archive ${lua5.4_archive} PARENT_SCOPE)
         return()
     endif()

@@ -68,6 +68,7 @@ static void end(struct peri_reload *reload, int code, const char *error)
 static void make_current(struct peri_reload *reload, struct peri_generation *generation)
 {
     struct peri_server *server = reload->server;
+    peri_server_make_room(server, &generation->vms[0]->app); /* before a loop accepts the first */
     struct peri_generation *before = atomic_exchange(&server->generation, generation);
     for (unsigned i = 0; i < server->loop_count; i++)
         peri_loop_post_change(&server->loops[i]);

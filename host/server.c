@@ -52,8 +52,7 @@ static const struct peri_app *current_app(const struct peri_server *server)
     return generation != NULL ? &generation->vms[0]->app : NULL;
 }
 
-/* Takes all descriptors the system allows, and derives how many connections fit. */
-static void choose_max_connections(struct peri_server *server)
+void peri_server_make_room(struct peri_server *server, const struct peri_app *app)
 {
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
@@ -64,7 +63,7 @@ static void choose_max_connections(struct peri_server *server)
     }
     uint64_t reserved = RESERVED_DESCRIPTORS + 6 * (uint64_t) server->loop_count;
     uint64_t room = limit.rlim_cur > reserved + 8 ? limit.rlim_cur - reserved : 8;
-    uint64_t asked = current_app(server)->limits.max_connections;
+    uint64_t asked = app->limits.max_connections;
     atomic_store(&server->max_connections, asked > 0 && asked < room ? asked : room);
 }
 
@@ -204,7 +203,6 @@ static void on_load_ended(struct peri_reload *reload, int code, const char *erro
     if (error != NULL) {
         on_load_failed(signals, code, error);
     } else if (app != NULL) {
-        choose_max_connections(signals->server);
         peri_app_warn(app);
         if (signals->announced)
             on_reloaded(signals, app);

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+struct peri_app;
 struct peri_develop;
 struct peri_generation;
 struct peri_loop;
@@ -29,6 +30,10 @@ struct peri_server {
 /* Serves on these sockets until told to stop, and closes them. Returns the exit code of the
  * process: 0 after a stop, 1 when the app does not load, 2 when there is none. */
 int peri_server_run(const struct peri_config *config, struct peri_sockets *sockets);
+
+/* Takes all descriptors the system allows, and derives how many connections fit. Before the loops
+ * hear of the app: those that fit none pause. */
+void peri_server_make_room(struct peri_server *server, const struct peri_app *app);
 
 /* A connection of the process closed: listeners that paused go on. */
 void peri_server_conn_closed(struct peri_server *server);

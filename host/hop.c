@@ -139,10 +139,14 @@ bool peri_hop_push_trace(lua_State *L, int index)
     lua_pop(L, 1);
     if (!same)
         return false;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &trace_key) == LUA_TSTRING)
-        return true;
-    lua_pop(L, 1);
-    return false;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &trace_key) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lua_pushstring(L, peri_vm_of(L)->worker == NULL ? "on a worker thread: " : "on its loop: ");
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+    return true;
 }
 
 /* A body that raised has run out of memory, as a rule. */
@@ -152,7 +156,7 @@ static void check_failed(lua_State *L, const struct peri_trip *trip)
         luaL_error(L, "%s", lua_pushlstring(L, trip->out.data, trip->out.len));
 }
 
-/* What the worker came to: pushes the values, or raises the error. */
+/* What the other side came to: pushes the values, or raises the error. */
 static int finish_values(lua_State *L, struct peri_trip *trip)
 {
     check_failed(L, trip);
@@ -200,36 +204,65 @@ static int after_plain_call(lua_State *L, int status, lua_KContext context)
     return lua_gettop(L);
 }
 
-/* Upvalues: the function, its number, whether its calls are urgent. */
-static int threaded_call(lua_State *L)
+static int call_plainly(lua_State *L)
 {
-    struct peri_vm *vm = peri_vm_of(L);
     int count = lua_gettop(L);
-    if (vm->workers == NULL) {
-        lua_pushvalue(L, lua_upvalueindex(1));
-        lua_insert(L, 1);
-        lua_callk(L, count, LUA_MULTRET, 0, after_plain_call);
-        return lua_gettop(L);
-    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, count, LUA_MULTRET, 0, after_plain_call);
+    return lua_gettop(L);
+}
+
+/* Begins a trip with the call of the function whose number is the second upvalue. */
+static struct peri_trip *begin_call(lua_State *L)
+{
     uint32_t index = (uint32_t) lua_tointeger(L, lua_upvalueindex(2));
-    struct peri_trip *trip = peri_trip_take(vm);
+    struct peri_trip *trip = peri_trip_take(peri_vm_of(L));
     trip->body = call_main;
-    trip->urgent = lua_toboolean(L, lua_upvalueindex(3));
     peri_buf_add(&trip->in, &index, sizeof(index));
-    if (peri_transfer_write(L, 1, count, "argument", &trip->in) != 0) {
+    if (peri_transfer_write(L, 1, lua_gettop(L), "argument", &trip->in) != 0) {
         luaL_where(L, 1);
         lua_insert(L, -2);
         lua_concat(L, 2);
-        return lua_error(L);
+        lua_error(L);
     }
+    return trip;
+}
+
+/* Upvalues: the function, its number, whether its calls are urgent. */
+static int threaded_call(lua_State *L)
+{
+    if (peri_vm_of(L)->workers == NULL)
+        return call_plainly(L);
+    const struct peri_task *task = peri_task_current(L);
+    if (task != NULL && task->guest)
+        return luaL_error(L, "a threaded function cannot be called from a function of "
+                             "perigee.on_loop: its worker waits meanwhile; call it on the worker, "
+                             "before or after that one");
+    struct peri_trip *trip = begin_call(L);
+    trip->urgent = lua_toboolean(L, lua_upvalueindex(3));
     return peri_trip_await(L, trip, finish_values);
 }
 
-int peri_hop_wrap(lua_State *L)
+/* Upvalues: the function, its number. */
+static int loop_call(lua_State *L)
+{
+    struct peri_worker *worker = peri_vm_of(L)->worker;
+    if (worker == NULL)
+        return call_plainly(L);
+    struct peri_mailbox *origin = peri_worker_origin(worker);
+    if (origin == NULL)
+        return luaL_error(L, "a function of perigee.on_loop was called on a worker that runs "
+                             "nothing for a loop: the app loads, starts or stops there");
+    return peri_trip_visit(L, begin_call(L), origin, finish_values);
+}
+
+/* Keeps the function at 1 under the number at 2. */
+static void keep_function(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_Integer index = luaL_checkinteger(L, 2);
-    lua_settop(L, 3);
+    int top = lua_gettop(L);
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key) == LUA_TNIL) {
         lua_newtable(L);
         lua_pushvalue(L, -1);
@@ -237,8 +270,22 @@ int peri_hop_wrap(lua_State *L)
     }
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, index);
+    lua_settop(L, top);
+}
+
+int peri_hop_wrap(lua_State *L)
+{
     lua_settop(L, 3);
+    keep_function(L);
     lua_pushcclosure(L, threaded_call, 3);
+    return 1;
+}
+
+int peri_hop_wrap_loop(lua_State *L)
+{
+    lua_settop(L, 2);
+    keep_function(L);
+    lua_pushcclosure(L, loop_call, 2);
     return 1;
 }
 

@@ -39,8 +39,13 @@ int peri_hop_send(lua_State *L);
  * calls it on a worker; on a worker itself, and where there are none, it just calls it. */
 int peri_hop_wrap(lua_State *L);
 
-/* Pushes the traceback on the worker of the error at `index`, if it is the last one that came from
- * there; else pushes nothing and returns false. */
+/* wrap_loop(fn, index): registers a function that workers call back, and pushes the function that
+ * does so: on a worker it runs `fn` on the loop whose trip that worker runs; on a loop, and where
+ * there are no workers, it just calls it. */
+int peri_hop_wrap_loop(lua_State *L);
+
+/* Pushes the traceback on the other side of the error at `index`, with the name of that side, if it
+ * is the last one that came from there; else pushes nothing and returns false. */
 bool peri_hop_push_trace(lua_State *L, int index);
 
 /* --- On a worker --- */

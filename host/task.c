@@ -401,6 +401,7 @@ struct peri_task *peri_task_new(struct peri_tasks *tasks, struct peri_scope *par
     task->scope = &task->root;
     task->unwinding = false;
     task->has_locals = false;
+    task->guest = false;
     task->since = 0;
     task->number = 0;
     return task;

@@ -93,6 +93,7 @@ struct peri_task {
     bool computed : 1; /* used up a slice */
     bool killed : 1;   /* ended for good */
     bool starved : 1;  /* has met the memory limit of its VM */
+    bool guest : 1;    /* a worker waits for it, or for the task that spawned it (trip.h) */
 };
 
 enum peri_finalizer {

@@ -12,6 +12,9 @@
 #define KEPT_TRIPS 256 /* trips a mailbox keeps */
 #define SECOND_NS 1000000000
 
+#define FORSAKEN "nobody waits for its result any more"
+#define CLOSED "the loop that this call was for has ended its version of the app"
+
 /* Where results come home. Outlives its VM while trips that nobody waits for still run. */
 struct peri_mailbox {
     uv_async_t async;
@@ -20,8 +23,10 @@ struct peri_mailbox {
     struct peri_list leaving; /* asked for in this turn of the loop */
     pthread_mutex_t lock;
     struct peri_list arrived;
+    struct peri_list visitors; /* trips of workers, that wait for a task */
     bool closed;
-    atomic_uint refs; /* the VM's, and one for each trip */
+    atomic_uint refs; /* the VM's, one for each trip, and for each worker that may call back */
+    struct peri_list guests; /* trips of workers, in tasks of this VM */
     struct peri_list spare;
     unsigned spare_count;
     struct peri_trip *writing; /* taken, and not given to a worker; its writer may have raised */
@@ -101,21 +106,79 @@ static void arrive(struct peri_trip *trip)
     if (op != NULL) {
         peri_timer_stop(op->timers, &op->late);
         peri_op_done(&op->op);
+        if (op->op.interrupted) { /* a visit: its finish will not run */
+            op->trip = NULL;
+            trip_unref(trip);
+        }
     }
-    trip_unref(trip); /* what was the worker's */
+    trip_unref(trip); /* what was the other side's */
+}
+
+/* --- guests ------------------------------------------------------------------------------------
+ */
+
+/* Sends a visitor back; `error` is why it did not come to anything, or NULL. */
+static void see_off(struct peri_trip *trip, const char *error)
+{
+    peri_list_remove(&trip->link);
+    if (error != NULL) {
+        trip->failed = true;
+        trip->out.len = 0;
+        peri_buf_add_str(&trip->out, error);
+    }
+    peri_trip_return(trip);
+}
+
+static void on_guest_ended(struct peri_task *task, void *owner, bool failed)
+{
+    struct peri_trip *trip = owner;
+    trip->guest = NULL;
+    see_off(trip, failed ? peri_task_error(task) : NULL);
+}
+
+/* The body of a guest. */
+static int guest_main(lua_State *L)
+{
+    struct peri_trip *trip = lua_touserdata(L, 1);
+    trip->guest = peri_task_current(L);
+    trip->guest->guest = true;
+    if (atomic_load(&trip->unwanted))
+        peri_task_cancel(trip->guest, FORSAKEN);
+    return trip->body(L);
+}
+
+static void receive(struct peri_mailbox *mailbox, struct peri_trip *trip)
+{
+    peri_list_append(&mailbox->guests, &trip->link);
+    peri_task_start(&mailbox->vm->tasks, guest_main, trip, on_guest_ended);
+}
+
+static void cancel_guests(struct peri_mailbox *mailbox)
+{
+    for (struct peri_list *at = mailbox->guests.next; at != &mailbox->guests; at = at->next) {
+        struct peri_trip *trip = peri_container_of(at, struct peri_trip, link);
+        if (trip->guest != NULL && atomic_load(&trip->unwanted))
+            peri_task_cancel(trip->guest, FORSAKEN);
+    }
 }
 
 static void on_mail(uv_async_t *async)
 {
     struct peri_mailbox *mailbox = async->data;
     struct peri_list arrived;
+    struct peri_list visitors;
     peri_list_init(&arrived);
+    peri_list_init(&visitors);
     pthread_mutex_lock(&mailbox->lock);
     peri_list_take(&arrived, &mailbox->arrived);
+    peri_list_take(&visitors, &mailbox->visitors);
     pthread_mutex_unlock(&mailbox->lock);
     struct peri_list *link;
     while ((link = peri_list_pop(&arrived)) != NULL)
         arrive(peri_container_of(link, struct peri_trip, link));
+    cancel_guests(mailbox);
+    while ((link = peri_list_pop(&visitors)) != NULL)
+        receive(mailbox, peri_container_of(link, struct peri_trip, link));
 }
 
 static struct peri_mailbox *mailbox_of(struct peri_vm *vm)
@@ -128,6 +191,8 @@ static struct peri_mailbox *mailbox_of(struct peri_vm *vm)
     pthread_mutex_init(&mailbox->lock, NULL);
     peri_list_init(&mailbox->leaving);
     peri_list_init(&mailbox->arrived);
+    peri_list_init(&mailbox->visitors);
+    peri_list_init(&mailbox->guests);
     peri_list_init(&mailbox->spare);
     uv_async_init(vm->tasks.loop, &mailbox->async, on_mail);
     uv_unref((uv_handle_t *) &mailbox->async);
@@ -146,15 +211,21 @@ void peri_mailbox_close(struct peri_mailbox *mailbox)
 {
     if (mailbox == NULL)
         return;
-    on_mail(&mailbox->async);
+    struct peri_list arrived;
+    struct peri_list *link;
+    peri_list_init(&arrived);
     pthread_mutex_lock(&mailbox->lock);
     mailbox->closed = true;
-    pthread_mutex_unlock(&mailbox->lock);
+    peri_list_take(&arrived, &mailbox->arrived);
+    pthread_mutex_unlock(&mailbox->lock); /* nobody touches its lists from here on */
+    while ((link = peri_list_pop(&arrived)) != NULL)
+        arrive(peri_container_of(link, struct peri_trip, link));
+    while (!peri_list_empty(&mailbox->visitors))
+        see_off(peri_container_of(mailbox->visitors.next, struct peri_trip, link), CLOSED);
     if (mailbox->reading != NULL)
         trip_unref(mailbox->reading);
     if (mailbox->writing != NULL)
         trip_unref(mailbox->writing);
-    struct peri_list *link;
     while ((link = peri_list_pop(&mailbox->spare)) != NULL)
         trip_free(peri_container_of(link, struct peri_trip, link));
     mailbox->vm->mailbox = NULL;
@@ -190,6 +261,7 @@ struct peri_trip *peri_trip_take(struct peri_vm *vm)
         home->spare_count--;
         trip = peri_container_of(link, struct peri_trip, link);
         trip->urgent = trip->failed = trip->promised = false;
+        atomic_store(&trip->unwanted, false);
         trip->state = PERI_TRIP_DONE;
     } else {
         trip = allocate(sizeof(*trip));
@@ -331,4 +403,66 @@ bool peri_trip_place(const struct peri_op *base, uint64_t *generation, int *work
     *generation = peri_workers_generation(workers);
     *worker = peri_workers_place(workers, trip);
     return true;
+}
+
+/* --- visits, on the worker's thread ------------------------------------------------------------
+ */
+
+struct peri_mailbox *peri_trip_keep_home(struct peri_trip *trip)
+{
+    atomic_fetch_add(&trip->home->refs, 1);
+    return trip->home;
+}
+
+void peri_mailbox_put(struct peri_mailbox *mailbox)
+{
+    mailbox_unref(mailbox);
+}
+
+/* Returns false when its VM has been closed. */
+static bool wake_host(struct peri_mailbox *host, struct peri_trip *visitor)
+{
+    pthread_mutex_lock(&host->lock);
+    bool open = !host->closed;
+    if (open && visitor != NULL)
+        peri_list_append(&host->visitors, &visitor->link);
+    if (open)
+        uv_async_send(&host->async);
+    pthread_mutex_unlock(&host->lock);
+    return open;
+}
+
+/* Hurries the guest. */
+static void visit_cancel(struct peri_op *base)
+{
+    struct peri_trip *trip = peri_container_of(base, struct peri_trip_op, op)->trip;
+    atomic_store(&trip->unwanted, true);
+    wake_host(trip->host, NULL);
+}
+
+/* Not trip_finish itself, by which peri_trip_place() knows who waits for a worker. */
+static int visit_finish(lua_State *L, struct peri_op *op)
+{
+    return trip_finish(L, op);
+}
+
+int peri_trip_visit(lua_State *L, struct peri_trip *trip, struct peri_mailbox *host,
+                    int (*finish)(lua_State *L, struct peri_trip *trip))
+{
+    struct peri_trip_op *op = peri_op_new(L, sizeof(*op));
+    op->op.finish = visit_finish;
+    op->op.cancel = visit_cancel;
+    op->trip = trip;
+    op->finish = finish;
+    op->timers = peri_vm_of(L)->timers;
+    trip->op = op;
+    trip->host = host;
+    trip->home->writing = NULL;
+    atomic_store(&trip->refs, 2);
+    if (wake_host(host, trip))
+        return peri_op_await(L, &op->op);
+    trip->op = NULL;
+    trip_unref(trip);
+    trip_unref(trip); /* NOLINT(clang-analyzer-unix.Malloc): it had both */
+    return luaL_error(L, "%s", CLOSED);
 }

@@ -656,7 +656,7 @@ int peri_traceback(lua_State *L)
     luaL_addstring(&text, "\nstack traceback:");
     luaL_addlstring(&text, lua_tostring(L, 2), lua_rawlen(L, 2));
     if (elsewhere) {
-        luaL_addstring(&text, "\non a worker thread: ");
+        luaL_addchar(&text, '\n');
         luaL_addstring(&text, lua_tostring(L, 3));
     }
     luaL_pushresult(&text);

@@ -24,7 +24,8 @@ struct peri_worker {
     struct peri_timer cut; /* for functions behind answers, once its version has ended */
     struct peri_vm *vm;
     struct peri_hop_site *site;
-    struct peri_task *task; /* the trip's; NULL when it has ended */
+    struct peri_task *task;      /* the trip's; NULL when it has ended */
+    struct peri_mailbox *origin; /* where that trip came from; NULL between trips */
     bool ended;
 
     /* Under the lock. */
@@ -226,6 +227,11 @@ struct peri_trip *peri_worker_trip(struct peri_worker *worker)
     return worker->trip;
 }
 
+struct peri_mailbox *peri_worker_origin(const struct peri_worker *worker)
+{
+    return worker->origin;
+}
+
 bool peri_worker_promise(struct peri_worker *worker)
 {
     pthread_mutex_lock(&worker->all->lock);
@@ -390,6 +396,7 @@ static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
 {
     uv_update_time(&worker->uv);
     worker->ended = false;
+    worker->origin = peri_trip_keep_home(trip);
     peri_task_start(&worker->vm->tasks, trip_main, trip, on_trip_ended);
     if (!worker->ended || worker->vm->tasks.alive > 0) {
         uv_ref((uv_handle_t *) &worker->wake);
@@ -399,6 +406,8 @@ static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
         peri_timer_stop(&worker->timers, &worker->cut);
         uv_unref((uv_handle_t *) &worker->wake);
     }
+    peri_mailbox_put(worker->origin);
+    worker->origin = NULL;
 }
 
 /* Under the lock: the next trip; NULL when the workers close. Sleeps as long as there is none. */
@@ -593,8 +602,8 @@ bool peri_workers_agree(const struct peri_vm *first, const struct peri_vm *other
         peri_buf_addf(
             error,
             "the app does not load the same way in every thread: threaded function %zu is "
-            "%s in one and %s in another; perigee.threaded() must be called in the same "
-            "order whenever the app loads",
+            "%s in one and %s in another; perigee.threaded() and perigee.on_loop() must be called "
+            "in the same order whenever the app loads",
             i + 1, here, there);
         return false;
     }

@@ -95,6 +95,10 @@ void peri_trip_post(struct peri_worker *worker);
 /* The trip whose task this worker runs; NULL once it was posted. */
 struct peri_trip *peri_worker_trip(struct peri_worker *worker);
 
+/* Where the trip came from that this worker runs, or whose answer its tasks stand behind; NULL
+ * while it runs none. */
+struct peri_mailbox *peri_worker_origin(const struct peri_worker *worker);
+
 /* For a body whose result has to be cleaned up: whether somebody still waits for it. If so, its
  * origin takes the result, even if it is cancelled meanwhile, and cleans up; if not, the body does.
  */

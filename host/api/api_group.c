@@ -277,6 +277,7 @@ static int spawn(lua_State *L, struct group *group, int function, int child_meta
     lua_pushcfunction(co, peri_protect_keep);
     lua_xmove(L, co, count);
     peri_locals_inherit(L, task, vm->tasks.current);
+    task->guest = vm->tasks.current->guest;
     child->task = task;
     group->running++;
     peri_task_run(task, child, on_child_ended);

@@ -7,7 +7,8 @@
 
 #include <lauxlib.h>
 
-/* trace(err): the traceback on a worker of an error that was just raised from there, or nil. */
+/* trace(err): the other side's name and traceback of an error that was just raised from there, or
+ * nil. */
 static int worker_trace(lua_State *L)
 {
     luaL_checkany(L, 1);
@@ -63,10 +64,9 @@ static int worker_promise(lua_State *L)
 }
 
 static const luaL_Reg worker_functions[] = {
-    {"assigned", worker_assigned}, {"available", worker_available},
-    {"promise", worker_promise},   {"send", peri_hop_send},
-    {"stats", worker_stats},       {"trace", worker_trace},
-    {"wrap", peri_hop_wrap},       {NULL, NULL},
+    {"assigned", worker_assigned}, {"available", worker_available},   {"promise", worker_promise},
+    {"send", peri_hop_send},       {"stats", worker_stats},           {"trace", worker_trace},
+    {"wrap", peri_hop_wrap},       {"wrap_loop", peri_hop_wrap_loop}, {NULL, NULL},
 };
 
 int peri_open_worker(lua_State *L)

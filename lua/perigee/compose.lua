@@ -39,7 +39,7 @@ local function keep_traceback(err)
   end
   local there = host.worker.trace(err)
   if there then
-    traceback = traceback .. "\non a worker thread: " .. there
+    traceback = traceback .. "\n" .. there
   end
   local frames = M.shows_frames and debug_page.frames() or nil
   return setmetatable({ cause = blamed, traceback = traceback, frames = frames }, Failure)

@@ -84,6 +84,7 @@ local perigee = {
   stream = response.stream,
   http_error = errors.http_error,
   threaded = threaded.threaded,
+  on_loop = threaded.on_loop,
   sleep = host.time.sleep,
 }
 

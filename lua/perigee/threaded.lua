@@ -1,5 +1,6 @@
---- Functions that run on worker threads. Each gets its number from the order in which the app makes
---- them while it loads, the same in every VM, and by that number a loop asks a worker for it.
+--- Functions that run on worker threads, and those that these call back on the loop. Each gets its number from
+--- the order in which the app makes them while it loads, the same in every VM, and by that number a loop
+--- asks a worker for it, or a worker its loop.
 
 local callable = require("perigee.callable")
 local errors = require("perigee.errors")
@@ -7,10 +8,28 @@ local host = require("perigee.host")
 
 local M = { cleans = false } -- whether some threaded function cleans up behind others
 
-local list = {} -- by number: { place = where it was made, fn = what runs on the worker }
+local list = {} -- by number: { place = where it was made, fn = what runs on the other side }
+local count = 0 -- of those that run on a worker
 local inner_of = setmetatable({}, { __mode = "k" })
 local numbers = setmetatable({}, { __mode = "k" })
 local sealed = false
+
+-- The function that `fn` is, and its number.
+local function register(kind, fn)
+  local inner = callable.as_function(fn)
+  if not inner then
+    errors.raise("perigee.%s: a function is needed, not %s", kind, type(fn))
+  end
+  if sealed then
+    errors.raise(
+      "perigee.%s: the app has loaded: call it while a module loads, not while a request is handled",
+      kind
+    )
+  end
+  local place = errors.caller() .. (kind == "on_loop" and " (on_loop)" or "")
+  list[#list + 1] = { place = place, fn = inner }
+  return inner, #list
+end
 
 --- Marks a function that blocks or computes: as a handler, as a dependency, or called from anywhere, it runs
 --- on a worker thread while its caller waits without blocking the loop. Arguments and results are
@@ -22,24 +41,31 @@ local sealed = false
 ---@return F # raises what `fn` raises, and an HTTP error 503 when too many calls wait for a thread
 ---@async
 function M.threaded(fn)
-  local inner = callable.as_function(fn)
-  if not inner then
-    errors.raise("perigee.threaded: a function is needed, not %s", type(fn))
-  end
   if inner_of[fn] then
     return fn
   end
-  if sealed then
-    errors.raise(
-      "perigee.threaded: the app has loaded: call it while a module loads, not while a request is handled"
-    )
-  end
-  local number = #list + 1
-  list[number] = { place = errors.caller(), fn = inner }
+  local inner, number = register("threaded", fn)
   local wrapper = host.worker.wrap(inner, number)
+  count = count + 1
   inner_of[wrapper] = inner
   numbers[wrapper] = number
   return wrapper
+end
+
+--- Marks a function that threaded ones call back: on a worker it runs on the loop that the request came from,
+--- as a task of that loop's VM, with its module variables, while the worker waits. Arguments and results are
+--- copied, as those of perigee.threaded are; what it raises is raised again; when the caller is cancelled,
+--- it is. It must not call threaded functions: their workers might all wait for such as itself. Called on
+--- a loop, and where there are no workers (a script, a loading app, a test), it is simply called.
+---@generic F: function
+---@param fn F
+---@return F # raises what `fn` raises, and where it is called as the app loads, starts or stops on a worker
+---@async
+function M.on_loop(fn)
+  if inner_of[fn] then
+    errors.raise("perigee.on_loop: this function is threaded: it runs on a worker")
+  end
+  return host.worker.wrap_loop(register("on_loop", fn))
 end
 
 --- Whether a function is a threaded one.
@@ -117,6 +143,9 @@ end
 ---@return string[]
 function M.seal(operations)
   sealed = true
+  if count == 0 then
+    return {} -- no workers, and nothing that could differ
+  end
   local groups, lines = {}, {}
   for number, entry in ipairs(list) do
     lines[number] = entry.place
@@ -129,7 +158,7 @@ function M.seal(operations)
       lines[group.numbers[n]] = lines[group.numbers[n]] .. mark
     end
   end
-  for _, operation in ipairs(#list > 0 and operations or {}) do
+  for _, operation in ipairs(operations) do
     if operation.threaded or operation.hop then
       lines[#lines + 1] = ("%s %s (%s)"):format(
         table.concat(operation.methods, ","),

@@ -250,6 +250,11 @@ function M.install()
         return fn(...)
       end
     end,
+    wrap_loop = function(fn)
+      return function(...)
+        return fn(...)
+      end
+    end,
   }
   host.document = document
   host.json = json

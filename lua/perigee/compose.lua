@@ -21,11 +21,6 @@ local M = { shows_frames = false }
 local Failure = {}
 Failure.__index = Failure
 
-local function describe(err)
-  local ok, text = pcall(host.log.message, err)
-  return ok and text or "an error whose message cannot be made"
-end
-
 -- The message handler: HTTP errors and cancellation travel as they are, for the rest the stack is kept.
 local function keep_traceback(err)
   local in_task = host.task.unwinds(err)
@@ -33,7 +28,7 @@ local function keep_traceback(err)
     return err
   end
   local blamed = host.task.blame(err)
-  local traceback = debug.traceback(describe(blamed), 2)
+  local traceback = debug.traceback(errors.message(blamed), 2)
   if in_task then
     traceback = traceback .. "\nin a task of its group:" .. in_task
   end

@@ -1,5 +1,6 @@
 --- The only module the host calls by name: turns a file into an app that the host can run, and a
 --- mistake in it into a message that fits on a screen.
+local errors = require("perigee.errors")
 local host = require("perigee.host")
 local threaded = require("perigee.threaded")
 
@@ -73,7 +74,7 @@ local function place_of(path, message)
 end
 
 local function describe(path, message, traceback)
-  message = tostring(message)
+  message = errors.message(message)
   if #message > MAX_MESSAGE then
     message = message:sub(1, MAX_MESSAGE) .. " ..."
   end

@@ -119,6 +119,14 @@ host.response.http_error.__tostring = function(err)
   return detail == nil and "HTTP " .. err.status or ("HTTP %d: %s"):format(err.status, detail)
 end
 
+--- What an error says, whatever it is: a table without __tostring by its fields. Never raises.
+---@param err any
+---@return string
+function M.message(err)
+  local ok, text = pcall(host.log.message, err)
+  return ok and text or "an error whose message cannot be made"
+end
+
 ---@class perigee.HttpError
 ---@field status integer
 ---@field detail any

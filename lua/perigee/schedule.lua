@@ -111,7 +111,8 @@ local function run_once(self)
       self.fn()
     end
   end, function(err)
-    return errors.is_cancelled(err) and err or debug.traceback(tostring(host.task.blame(err)), 2)
+    return errors.is_cancelled(err) and err
+      or debug.traceback(errors.message(host.task.blame(err)), 2)
   end)
   if not ok and errors.is_cancelled(err) then
     error(err, 0)

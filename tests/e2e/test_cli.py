@@ -226,6 +226,12 @@ def test_a_mistake_is_shown_once_however_many_loops_there_are(write_app):
     assert result.stderr.count("does not load") == 1
 
 
+def test_an_error_that_is_no_text_is_shown_all_the_same(write_app):
+    wrong = 'error(setmetatable({}, { __tostring = function() error("again") end }))'
+    for source, words in (('error({ code = "E1" })', 'code = "E1"'), (wrong, "cannot be made")):
+        expect_mistake(run("run", write_app(source), "--port", 0), 1, words)
+
+
 def test_an_endless_message_still_fits_on_a_screen(write_app):
     folder = write_app("error(string.rep('many words\\n', 100000))")
     result = run("run", folder, "--port", 0)

@@ -572,6 +572,20 @@ def test_a_skipped_test_is_neither(suite):
     assert "0 passed, 0 failed, 1 skipped" in result.stdout and "not today" in result.stdout
 
 
+def test_an_error_that_is_no_text_fails_its_test_alone(suite):
+    result = suite(
+        """
+        test("fields", function() error({ code = "E1" }) end)
+        test("worse", function()
+          error(setmetatable({}, { __tostring = function() error("again") end }))
+        end)
+        test("sound", function() end)
+        """
+    )
+    assert result.returncode == 1 and "1 passed, 2 failed" in result.stdout, result.stdout
+    assert 'code = "E1"' in result.stdout and "message cannot be made" in result.stdout
+
+
 def test_a_file_that_does_not_load_fails(fails):
     fails("test('a', function() end) local x = = 1", "a_test.lua:1")
     fails("test('a', function() end) test('a', function() end)", "declared twice")

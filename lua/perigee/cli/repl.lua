@@ -53,7 +53,7 @@ local function describe(err)
   if errors.is_http_error(err) then
     return ("HTTP error %d: %s"):format(err.status, tostring(err.detail))
   end
-  return (tostring(err):gsub("\n[^\n]*perigee/cli/repl%.lua.*$", ""))
+  return (errors.message(err):gsub("\n[^\n]*perigee/cli/repl%.lua.*$", ""))
 end
 
 local function show_results(environment, results, paint)

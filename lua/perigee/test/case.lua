@@ -303,7 +303,7 @@ function M.close(self)
   local first
   local function try(fn, ...)
     local ok, err = xpcall(fn, function(err)
-      return type(err) == "table" and err or debug.traceback(tostring(err), 2)
+      return type(err) == "table" and err or debug.traceback(errors.message(err), 2)
     end, ...)
     if not ok and not first then
       first = err

@@ -124,7 +124,7 @@ local function describe(result, err)
   elseif errors.is_http_error(err) then
     result.message = ("an HTTP error was raised: %d %s"):format(err.status, tostring(err.detail))
   else -- with a traceback, as a rule: what is below the test is ours
-    result.message = (tostring(err):gsub("\n[^\n]*perigee/test/runner%.lua.*$", ""))
+    result.message = (errors.message(err):gsub("\n[^\n]*perigee/test/runner%.lua.*$", ""))
   end
 end
 

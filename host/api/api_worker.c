@@ -2,6 +2,7 @@
 #include "api.h"
 
 #include "../hop.h"
+#include "../transfer.h"
 #include "../vm.h"
 #include "../worker.h"
 
@@ -55,10 +56,19 @@ static int worker_available(lua_State *L)
     return 1;
 }
 
-/* promise(): on a worker, whether whoever waits for what it does will take and clean it up. */
+/* promise(result): on a worker, whether whoever waits for this result of what it does will take and
+ * clean it up. Raises when it cannot cross. */
 static int worker_promise(lua_State *L)
 {
     struct peri_worker *worker = peri_vm_of(L)->worker;
+    luaL_checkany(L, 1);
+    struct peri_trip *trip = worker != NULL ? peri_worker_trip(worker) : NULL;
+    if (trip != NULL) { /* a rehearsal: the result is written once the task has ended */
+        trip->out.len = 0;
+        if (peri_transfer_write(L, 1, 1, "result", &trip->out) != 0)
+            return lua_error(L);
+        trip->out.len = 0;
+    }
     lua_pushboolean(L, worker == NULL || peri_worker_promise(worker));
     return 1;
 }

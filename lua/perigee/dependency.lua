@@ -618,7 +618,7 @@ function M.errands(plan, handler, singletons)
     for _, i in ipairs(errand.brings) do
       brought[keys[i]] = values[i]
     end
-    if #opened > 0 and host.worker.promise() then
+    if #opened > 0 and host.worker.promise(brought) then
       for i = #opened, 1, -1 do
         opened[i] = nil -- the loop closes it
       end

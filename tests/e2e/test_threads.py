@@ -428,6 +428,40 @@ def test_what_was_opened_on_a_worker_as_its_caller_was_cancelled_is_closed(
     assert notes.read_text().split() == ["opening", "holding", "opened", "closed"]
 
 
+UNCROSSABLE = """
+local perigee = require("perigee")
+local app = perigee.app()
+local notes = {} -- of the worker
+local function resource(value)
+  return perigee.dependency({
+    open = perigee.threaded(function()
+      notes[#notes + 1] = "opened " .. type(value.part)
+      return value
+    end),
+    close = perigee.threaded(function(_, err)
+      notes[#notes + 1] = "closed " .. type(value.part) .. (err and " for an error" or "")
+    end),
+  })
+end
+local first, second = resource({ part = 1 }), resource({ part = print })
+app:get("/use", { deps = { first = first, second = second } }, function() return "used" end)
+app:get("/notes", perigee.threaded(function() return notes end))
+return app
+"""
+
+
+def test_what_was_opened_on_a_worker_and_cannot_cross_is_closed_there(serve, write_app):
+    server = serve(write_app(UNCROSSABLE), "--threads", 1)
+    assert server.get("/use").status == 500
+    server.wait_for_log(r"GET /use .*second\.part is a function")
+    assert server.json("/notes") == [
+        "opened number",
+        "opened function",
+        "closed function for an error",
+        "closed number for an error",
+    ]
+
+
 def test_a_client_that_leaves_the_queue_is_forgotten(start):
     threads = start("--threads", 1)
     with contextlib.ExitStack() as stack:

@@ -320,43 +320,43 @@ static bool take_item(struct peri_search *search, struct place *place)
     return true;
 }
 
-/* Matches the rest of the pattern as far as it goes, leaving choices behind. Returns the end of the
- * match, or NULL when it does not go on. */
-static const char *go_on(struct peri_search *search, struct place place)
+/* Matches the rest of the pattern as far as it goes, leaving choices behind and `place` where it
+ * came to. Returns the end of the match, or NULL when it does not go on. */
+static const char *go_on(struct peri_search *search, struct place *place)
 {
     const char *next;
-    while (place.item != search->pattern_end) {
-        switch (*place.item) {
+    while (place->item != search->pattern_end) {
+        switch (*place->item) {
         case '(': {
-            bool position = place.item[1] == ')';
-            if (!open_capture(search, place.at,
+            bool position = place->item[1] == ')';
+            if (!open_capture(search, place->at,
                               position ? PERI_CAPTURE_POSITION : PERI_CAPTURE_OPEN))
                 return NULL;
-            place.item += 1 + position;
+            place->item += 1 + position;
             continue;
         }
         case ')':
-            if (!close_capture(search, place.at))
+            if (!close_capture(search, place->at))
                 return NULL;
-            place.item++;
+            place->item++;
             continue;
         case '$':
-            if (place.item + 1 != search->pattern_end)
+            if (place->item + 1 != search->pattern_end)
                 break;
-            return place.at == search->text_end ? place.at : NULL;
+            return place->at == search->text_end ? place->at : NULL;
         case ESCAPE:
-            switch (place.item[1]) {
+            switch (place->item[1]) {
             case 'b':
-                next = balanced(search, place.at, place.item + 2);
+                next = balanced(search, place->at, place->item + 2);
                 if (next == NULL)
                     return NULL;
-                place = (struct place){next, place.item + 4};
+                *place = (struct place){next, place->item + 4};
                 continue;
             case 'f':
-                next = frontier(search, place.at, place.item + 2);
+                next = frontier(search, place->at, place->item + 2);
                 if (next == NULL)
                     return NULL;
-                place.item = next;
+                place->item = next;
                 continue;
             case '0':
             case '1':
@@ -368,10 +368,10 @@ static const char *go_on(struct peri_search *search, struct place place)
             case '7':
             case '8':
             case '9':
-                next = repeated(search, place.at, byte_at(place.item + 1));
+                next = repeated(search, place->at, byte_at(place->item + 1));
                 if (next == NULL)
                     return NULL;
-                place = (struct place){next, place.item + 2};
+                *place = (struct place){next, place->item + 2};
                 continue;
             default:
                 break;
@@ -380,10 +380,10 @@ static const char *go_on(struct peri_search *search, struct place place)
         default:
             break;
         }
-        if (!take_item(search, &place))
+        if (!take_item(search, place))
             return NULL;
     }
-    return place.at;
+    return place->at;
 }
 
 /* Where the pattern goes on after the item of a choice, that was matched up to `at`. */
@@ -465,7 +465,9 @@ enum peri_found peri_search_run(struct peri_search *search)
         else if (!begin(search, &place))
             return PERI_FOUND_NOTHING;
         if (back == NEXT) {
-            search->end = go_on(search, place);
+            const char *from = place.item;
+            search->end = go_on(search, &place);
+            search->budget -= place.item - from;
             if (search->end == NULL) {
                 if (search->fault != NULL)
                     return PERI_FOUND_FAULT;

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define FRAMEWORK "perigee/" /* the names of its chunks, and of nobody else's */
+#define HANDLER 2            /* where the frame of xpcall has its message handler, as a local */
+#define HANDLER_FRAMES 1000  /* that are looked at for an xpcall */
 #define MAX_LEVELS 100       /* of the framework's, between the app and a C function */
 
 static const char kept_key; /* in the registry: { error, frames, coroutine } */
@@ -143,8 +145,10 @@ static int answer(lua_State *L, int status, bool unwinding, int below)
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - below;
     forget_frames(L);
-    if (!peri_task_may_catch(L))
+    if (!peri_task_may_catch(L)) {
+        peri_protect_mute(L, 1); /* it would begin all over, and so would the ones around it */
         return lua_error(L);
+    }
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
     return 2;
@@ -176,25 +180,38 @@ static int xpcall_end(lua_State *L, int status, lua_KContext unwinding)
  * Cancellation is noted where it is raised. */
 static int protected_xpcall(lua_State *L)
 {
-    luaL_checktype(L, PERI_XPCALL_HANDLER, LUA_TFUNCTION);
+    luaL_checktype(L, HANDLER, LUA_TFUNCTION);
     lua_KContext unwinding = peri_protect_begin(L);
     int arguments = lua_gettop(L) - 2;
     lua_pushboolean(L, 1);
     lua_pushvalue(L, 1);
     lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
-    int status = lua_pcallk(L, arguments, LUA_MULTRET, PERI_XPCALL_HANDLER, unwinding, xpcall_end);
+    int status = lua_pcallk(L, arguments, LUA_MULTRET, HANDLER, unwinding, xpcall_end);
     return xpcall_end(L, status, unwinding);
 }
 
-bool peri_protect_is_xpcall(lua_CFunction function)
-{
-    return function == protected_xpcall;
-}
-
-int peri_protect_pass(lua_State *L)
+static int pass(lua_State *L)
 {
     (void) L;
     return 1;
+}
+
+/* Lua walks to each level from the top, and a deep recursion has hundreds of thousands. */
+void peri_protect_mute(lua_State *L, int level)
+{
+    lua_Debug frame;
+    for (int last = level + HANDLER_FRAMES; level < last && lua_getstack(L, level, &frame);
+         level++) {
+        lua_getinfo(L, "f", &frame);
+        bool found = lua_tocfunction(L, -1) == protected_xpcall;
+        lua_pop(L, 1);
+        if (!found)
+            continue;
+        lua_pushcfunction(L, pass);
+        if (lua_setlocal(L, &frame, HANDLER) == NULL)
+            lua_pop(L, 1);
+        return;
+    }
 }
 
 void peri_protect_open(lua_State *L)

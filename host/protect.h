@@ -42,12 +42,10 @@ bool peri_protect_frames(lua_State *L, int index, bool *here);
  * are those of the running coroutine. */
 void peri_protect_set_frames(lua_State *L, int index, bool here);
 
-/* Where the frame of xpcall has its message handler, as a local variable. */
-#define PERI_XPCALL_HANDLER 2
-
-bool peri_protect_is_xpcall(lua_CFunction function);
-
-/* A message handler that leaves the error as it is. */
-int peri_protect_pass(lua_State *L);
+/* The message handler of the innermost xpcall, from this level of the stack on, is not to hear of
+ * an error that is about to be raised: what a hook raises would run it without hooks, so that
+ * nothing could interrupt it, and a task that is being ended has nothing to handle. Far down in the
+ * stack it does hear. */
+void peri_protect_mute(lua_State *L, int level);
 
 #endif

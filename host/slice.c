@@ -12,10 +12,10 @@
 #define LOOK_AGAIN                                                                                 \
     10000 /* instructions until a coroutine that cannot be left is looked at again                 \
            */
-#define HANDLER_FRAMES 1000 /* that are looked at for an xpcall */
-#define LONG_TICKS 3        /* a slice that has seen as many is over 10 ms */
-#define SURE_TICKS 64       /* until a hook that has not run is set again */
-#define MAX_PLACES 256      /* that are logged, then silence */
+#define CALLER_FRAMES 1000 /* that are looked at for a Lua function */
+#define LONG_TICKS 3       /* a slice that has seen as many is over 10 ms */
+#define SURE_TICKS 64      /* until a hook that has not run is set again */
+#define MAX_PLACES 256     /* that are logged, then silence */
 
 /* A function that has held the loop, on behalf of one kind of work. */
 struct peri_place {
@@ -155,25 +155,6 @@ static void note(lua_State *L, struct peri_task *task, lua_Debug *frame)
         report(L, task, frame);
 }
 
-/* The message handler of the innermost xpcall would run without hooks, so that nothing could
- * interrupt it: it does not hear of an error that a hook raises. Beyond HANDLER_FRAMES it does: Lua
- * walks to each level from the top, and a deep recursion has hundreds of thousands. */
-static void mute_handler(lua_State *L)
-{
-    lua_Debug frame;
-    for (int level = 0; level < HANDLER_FRAMES && lua_getstack(L, level, &frame); level++) {
-        lua_getinfo(L, "f", &frame);
-        bool found = peri_protect_is_xpcall(lua_tocfunction(L, -1));
-        lua_pop(L, 1);
-        if (!found)
-            continue;
-        lua_pushcfunction(L, peri_protect_pass);
-        if (lua_setlocal(L, &frame, PERI_XPCALL_HANDLER) == NULL)
-            lua_pop(L, 1);
-        return;
-    }
-}
-
 /* A finalizer runs on somebody else's time, and the collector cannot be left: it is not let go on.
  */
 static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
@@ -181,7 +162,7 @@ static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
     arm(L, LOOK_AGAIN);
     if (peri_watchdog.ticks - tasks->finalizer_ticks < LONG_TICKS)
         return;
-    mute_handler(L);
+    peri_protect_mute(L, 0);
     tasks->finalizing = PERI_FINALIZER_STOPPED;
     luaL_error(L, "it ran for more than 10 ms");
 }
@@ -204,7 +185,7 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
     bool caught = in_c && task->killed; /* by load(), say, which calls the same function again */
     peri_task_used_slice(task);
     if (peri_task_must_end(L, task)) {
-        mute_handler(L);
+        peri_protect_mute(L, 0);
         /* For what the error runs into; the slice's end takes it back. */
         arm(L, caught ? 1 : LOOK_AGAIN);
         peri_task_raise_cancelled(L, task);
@@ -238,7 +219,7 @@ bool peri_slice_must_yield(lua_State *L)
     int level = 0;
     while (lua_getstack(L, level, &frame)) { /* the Lua function that has called us */
         lua_getinfo(L, "l", &frame);
-        if (frame.currentline >= 0 || ++level == HANDLER_FRAMES)
+        if (frame.currentline >= 0 || ++level == CALLER_FRAMES)
             break;
     }
     return end_slice(L, &frame, true);

@@ -1,5 +1,5 @@
 /* Functions of Lua's library whose callbacks may wait and be interrupted, and that may be
- * interrupted themselves: table.sort, string.find, match, gmatch and gsub.
+ * interrupted themselves: table.sort, insert, remove and move, string.find, match, gmatch and gsub.
  * Lua's own cannot be left, neither while they call back nor while they search, which can take
  * longer than anybody lives.
  *
@@ -18,8 +18,10 @@ void peri_callbacks_open(lua_State *L);
 
 /* For peri_callbacks_open(): with the library on top of the stack. */
 void peri_sort_open(lua_State *L);
+void peri_shift_open(lua_State *L);
 void peri_find_open(lua_State *L);
 void peri_gsub_open(lua_State *L);
+void peri_rep_open(lua_State *L);
 
 /* --- For string.find and its family --- */
 

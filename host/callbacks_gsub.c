@@ -306,8 +306,10 @@ void peri_callbacks_open(lua_State *L)
 {
     lua_getglobal(L, LUA_TABLIBNAME);
     peri_sort_open(L);
+    peri_shift_open(L);
     lua_getglobal(L, LUA_STRLIBNAME);
     peri_find_open(L);
     peri_gsub_open(L);
+    peri_rep_open(L);
     lua_pop(L, 2);
 }

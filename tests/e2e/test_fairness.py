@@ -12,6 +12,7 @@ WAYS = [
     "pcall",
     "xpcall",
     "message-handler",
+    "handlers-in-handlers",
     "metamethod",
     "tostring",
     "sort",
@@ -19,13 +20,17 @@ WAYS = [
     "find",
     "pcall-match",
     "gsub-pattern",
+    "shift",
+    "shift-with-metatable",
+    "rep",
+    "long-literal",
     "coroutine",
     "coroutines-in-pcall",
     "close",
     "swallowed-waits",
     "after-waiting",
 ]
-CANNOT_BE_LEFT = {"message-handler", "tostring"}
+CANNOT_BE_LEFT = {"message-handler", "handlers-in-handlers", "tostring"}
 TIMEOUT = b'{"detail":"Gateway Timeout"}'
 
 

@@ -1,6 +1,6 @@
-/* table.sort, string.find and their family against Lua's own: the same chunk runs in a state with
- * ours and in one without, and says the same. What they add (waiting, slices) is in task_test.c and
- * slice_test.c. */
+/* table.sort, table.insert, string.find and their families against Lua's own: the same chunk runs
+ * in a state with ours and in one without, and says the same. What they add (waiting, slices) is in
+ * task_test.c and slice_test.c. */
 #include "callbacks.h"
 
 #include <setjmp.h>
@@ -150,6 +150,79 @@ static void sorting_honours_metamethods(void **state)
 }
 
 /* Each text with each pattern, replaced in each way. */
+/* Lua's own shifts few; many are ours, and so is what has a metatable. */
+static void shifting_is_as_in_lua(void **state)
+{
+    (void) state;
+    same(SHOW
+         "local said = {}\n"
+         "local class = {__len = function(t) return rawlen(t) end,\n"
+         "  __index = function(_, i) return -i end,\n"
+         "  __newindex = function(t, i, v) said[#said + 1] = 'new ' .. i rawset(t, i, v) end}\n"
+         "local function list(n, with)\n"
+         "  local t = {} for i = 1, n do t[i] = i end\n"
+         "  return with and setmetatable(t, class) or t\n"
+         "end\n"
+         "local function say(t, ...) said[#said + 1] = show(...) .. ':' .. \n"
+         "  table.concat(t, ',', 1, rawlen(t)) .. show(next(t, rawlen(t))) end\n"
+         "for _, n in ipairs({0, 1, 2, 999, 1000, 1001, 3000}) do\n"
+         "  for with = 0, 1 do\n"
+         "    for _, at in ipairs({1, 2, 500, 1000, n - 1, n, n + 1, n + 2, 0, -1, '2', 1.5}) do\n"
+         "      local t = list(n, with == 1)\n"
+         "      say(t, pcall(table.insert, t, at, 'x'))\n"
+         "      t = list(n, with == 1)\n"
+         "      say(t, pcall(table.remove, t, at))\n"
+         "      say(t, pcall(table.remove, t, nil, 1))\n"
+         "      local u = list(5, with == 1)\n"
+         "      say(t, select('#', table.move(t, 1, n, at // 1 + 1)))\n"
+         "      say(t, table.move(t, 2, n, 1) == t)\n"
+         "      say(t, table.move(t, 1, n - 1, 2) == t)\n"
+         "      say(u, table.move(t, 1, n, 3, u) == u)\n"
+         "      say(u, table.move(t, -n, n // 2, -3, u) == u)\n"
+         "    end\n"
+         "  end\n"
+         "end\n"
+         "return table.concat(said, ';')");
+}
+
+static void shifting_fails_as_in_lua(void **state)
+{
+    (void) state;
+    static const char *const calls[] = {
+        "table.insert",
+        "table.insert, {}",
+        "table.insert, 5, 1, 1",
+        "table.insert, {}, 1, 2, 3",
+        "table.insert, setmetatable({}, {__len = function() return 'x' end}), 1, 1",
+        "table.insert, setmetatable({}, {__len = function() return 2000 end}), 2002, 1",
+        "table.insert, setmetatable({}, {__len = function() return math.maxinteger end}), 0, 1",
+        "table.insert, setmetatable({}, {}), 'x', 1",
+        "table.remove, 5, 1",
+        "table.remove, setmetatable({}, {}), 2",
+        "table.remove, setmetatable({}, {}), {}",
+        "table.remove, setmetatable({}, {__len = function() return -5 end}), -5",
+        "table.move, {}, 1, math.maxinteger, 2",
+        "table.move, {}, math.mininteger, 1, 2",
+        "table.move, {}, 1, 2000, math.maxinteger",
+        "table.move, {}, 1, 2000, {}",
+        "table.move, {}, 1, 2000.5, 1",
+        "table.move, {}, 1, 2000, 1, 5",
+        "table.move, 5, 1, 2000, 1",
+        "string.rep",
+        "string.rep, ''",
+        "string.rep, '', {}",
+        "string.rep, '', 5, {}",
+        "string.rep, 'x', 1 << 62",
+    };
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        char chunk[300];
+        snprintf(chunk, sizeof(chunk), SHOW "return show(pcall(%s))", calls[i]);
+        same(chunk);
+    }
+    same(SHOW "return show(('x'):rep(0), ('x'):rep(-1), ('x'):rep(3, ','), (''):rep(3, ','), "
+              "(''):rep(1000), (''):rep(5, ''), string.rep(12, '2', 3))");
+}
+
 static void replacing_is_as_in_lua(void **state)
 {
     (void) state;
@@ -282,6 +355,8 @@ int main(void)
         cmocka_unit_test(sorting_by_value_is_as_in_lua),
         cmocka_unit_test(sorting_fails_as_in_lua),
         cmocka_unit_test(sorting_honours_metamethods),
+        cmocka_unit_test(shifting_is_as_in_lua),
+        cmocka_unit_test(shifting_fails_as_in_lua),
         cmocka_unit_test(replacing_is_as_in_lua),
         cmocka_unit_test(replacing_fails_as_in_lua),
         cmocka_unit_test(searching_is_as_in_lua),

@@ -32,6 +32,14 @@ local ways = {
     xpcall(error, spin)
     spin()
   end,
+  ["handlers-in-handlers"] = function()
+    local function again()
+      return (select(2, xpcall(again, again)))
+    end
+    while true do
+      pcall(again)
+    end
+  end,
   metamethod = function()
     return with("__index")().x
   end,
@@ -54,6 +62,26 @@ local ways = {
   end,
   ["gsub-pattern"] = function()
     return (("a"):rep(30000):gsub(".-.-.-.-b", ""))
+  end,
+  shift = function()
+    table.move({}, 1, 1 << 60, 2)
+  end,
+  ["shift-with-metatable"] = function()
+    local endless = setmetatable({}, {
+      __len = function()
+        return 1 << 60
+      end,
+    })
+    pcall(table.insert, endless, 1, "x")
+    table.remove(endless, 1)
+  end,
+  rep = function()
+    while true do
+      (""):rep(1 << 60, "")
+    end
+  end,
+  ["long-literal"] = function()
+    return (("a"):rep(4000000):gsub(("a"):rep(2000000) .. "b", ""))
   end,
   coroutine = function()
     return coroutine.wrap(spin)()

@@ -2,7 +2,7 @@
  *
  * Containers are walked in place. A scalar that is not plainly what its type wants goes through the
  * validator like input would, so a response converts what a request converts. */
-#include "schema_lua.h"
+#include "schema_encoder.h"
 
 #include "json_lua.h"
 #include "schema_string.h"
@@ -10,39 +10,7 @@
 #include <lauxlib.h>
 #include <math.h>
 
-struct encoder {
-    lua_State *L;
-    struct peri_buf *out;
-    const struct peri_program *program;
-    int lua_values;
-    int scratch_index;           /* where the result stands that is */
-    struct peri_result *scratch; /* for what needs the validator; NULL until something does */
-    unsigned depth;
-};
-
-/* What of a value is written. */
-struct filter {
-    const struct peri_choices *include, *exclude;
-};
-
-static const struct filter whole = {NULL, NULL};
-
-static bool encode_plain(struct encoder *e, int index, const struct peri_type *type);
-static bool encode_any(struct encoder *e, int index, const struct peri_type *type,
-                       struct filter filter, const struct peri_loc *loc);
-
-/* On failure values stay on the stack; peri_schema_encode() clears it. */
-static inline bool encode(struct encoder *e, int index, const struct peri_type *type,
-                          struct filter filter, const struct peri_loc *loc)
-{
-    if (type->kind <= PERI_KIND_BOOLEAN && type->serializer == NULL && encode_plain(e, index, type))
-        return true;
-    return encode_any(e, index, type, filter, loc);
-}
-
-/* The scratch result is kept by the program, and taken from it while it is in use: a computed field
- * may encode by the same program. */
-static struct peri_result *take_scratch(struct encoder *e)
+struct peri_result *peri_encoder_take_scratch(struct peri_encoder *e)
 {
     lua_State *L = e->L;
     if (lua_rawgeti(L, e->lua_values, PERI_LUA_SCRATCH) == LUA_TUSERDATA) {
@@ -57,25 +25,21 @@ static struct peri_result *take_scratch(struct encoder *e)
     return e->scratch;
 }
 
-static inline struct peri_result *scratch_of(struct encoder *e)
-{
-    return e->scratch != NULL ? e->scratch : take_scratch(e);
-}
-
 /* --------------------------------------------------------------- failing --- */
 
-static struct peri_run start_run(struct encoder *e)
+static struct peri_run start_run(struct peri_encoder *e)
 {
-    return (struct peri_run){.result = scratch_of(e), .mode = PERI_MODE_VALUE, .from_lua = true};
+    return (struct peri_run){
+        .result = peri_encoder_scratch(e), .mode = PERI_MODE_VALUE, .from_lua = true};
 }
 
-static bool fail_with(struct encoder *e, const struct peri_loc *loc, int index,
+bool peri_encode_fail(struct peri_encoder *e, const struct peri_loc *loc, int index,
                       enum peri_error error)
 {
     struct peri_run run = start_run(e);
-    peri_result_reset(scratch_of(e));
-    return peri_fail_plain(&run, loc, peri_tape_from_lua(e->L, index, &scratch_of(e)->arena),
-                           error);
+    peri_result_reset(peri_encoder_scratch(e));
+    return peri_fail_plain(&run, loc,
+                           peri_tape_from_lua(e->L, index, &peri_encoder_scratch(e)->arena), error);
 }
 
 /* response.items[2].price, from the loc of an error. */
@@ -98,9 +62,9 @@ static void push_place(lua_State *L, const struct peri_json_node *loc)
 }
 
 /* Pushes the first error that the validator noted, as one line for the log. */
-static void push_message(struct encoder *e)
+static void push_message(struct peri_encoder *e)
 {
-    struct peri_result *result = scratch_of(e);
+    struct peri_result *result = peri_encoder_scratch(e);
     struct peri_json_error error;
     const struct peri_text detail = {"detail", 6};
     const struct peri_text loc = {"loc", 3};
@@ -149,7 +113,8 @@ static void add_number(struct peri_buf *out, double number)
     peri_buf_add(out, digits, count);
 }
 
-static void add_text(struct encoder *e, const struct peri_type *type, const char *text, size_t len)
+static void add_text(struct peri_encoder *e, const struct peri_type *type, const char *text,
+                     size_t len)
 {
     struct peri_buf *out = e->out;
     while (type->kind == PERI_KIND_REF)
@@ -178,7 +143,7 @@ static void add_temporal(struct peri_buf *out, const struct peri_temporal *tempo
 }
 
 /* A converted scalar. */
-static bool add_value(struct encoder *e, const struct peri_type *type,
+static bool add_value(struct peri_encoder *e, const struct peri_type *type,
                       const struct peri_value *value)
 {
     struct peri_buf *out = e->out;
@@ -248,7 +213,7 @@ static bool scalar_node(lua_State *L, int index, const struct peri_type *type,
 }
 
 /* What needs no validator: the Lua value is just what its type wants. */
-static bool encode_plain(struct encoder *e, int index, const struct peri_type *type)
+bool peri_encode_plain(struct peri_encoder *e, int index, const struct peri_type *type)
 {
     size_t len = 0;
     const char *text = NULL;
@@ -281,25 +246,25 @@ static bool encode_plain(struct encoder *e, int index, const struct peri_type *t
     }
 }
 
-static bool encode_scalar(struct encoder *e, int index, const struct peri_type *type,
+static bool encode_scalar(struct peri_encoder *e, int index, const struct peri_type *type,
                           const struct peri_loc *loc)
 {
     struct peri_json_node room;
     const struct peri_json_node *node = &room;
-    peri_result_reset(scratch_of(e));
+    peri_result_reset(peri_encoder_scratch(e));
     if (!scalar_node(e->L, index, type, &room))
-        node = peri_tape_from_lua(e->L, index, &scratch_of(e)->arena);
+        node = peri_tape_from_lua(e->L, index, &peri_encoder_scratch(e)->arena);
     struct peri_run run = start_run(e);
-    return peri_validate_inner(&run, type, node, loc) && add_value(e, type, scratch_of(e)->values);
+    return peri_validate_inner(&run, type, node, loc) &&
+           add_value(e, type, peri_encoder_scratch(e)->values);
 }
 
 /* ----------------------------------------------------------- collections --- */
 
-static struct filter filter_named(struct filter filter, const char *name, size_t len, bool *keep);
-static struct filter filter_item(struct filter filter, int64_t index, bool *keep);
+static struct peri_filter filter_item(struct peri_filter filter, int64_t index, bool *keep);
 
 /* A table whose keys are 1..n; -1 when it is something else. */
-static int64_t count_items(struct encoder *e, int index)
+static int64_t count_items(struct peri_encoder *e, int index)
 {
     if (lua_type(e->L, index) != LUA_TTABLE)
         return -1;
@@ -333,28 +298,30 @@ static bool needs_validator(const struct peri_type *type, int64_t count)
            (type->array.has_max && count > type->array.max);
 }
 
-/* Runs the validator over a whole value, for what it alone knows: duplicates and counts. */
-static bool validate_whole(struct encoder *e, int index, const struct peri_type *type,
-                           const struct peri_loc *loc, struct peri_run *run)
+bool peri_encode_whole(struct peri_encoder *e, int index, const struct peri_type *type,
+                       const struct peri_loc *loc, struct peri_run *run)
 {
-    peri_result_reset(scratch_of(e));
-    const struct peri_json_node *node = peri_tape_from_lua(e->L, index, &scratch_of(e)->arena);
+    peri_result_reset(peri_encoder_scratch(e));
+    const struct peri_json_node *node =
+        peri_tape_from_lua(e->L, index, &peri_encoder_scratch(e)->arena);
     *run = start_run(e);
     run->budget = 10000 + 64 * node->skip;
     return peri_validate_inner(run, type, node, loc);
 }
 
 /* A set without its duplicates, as a new table on top of the stack. */
-static void push_deduplicated(struct encoder *e)
+static void push_deduplicated(struct peri_encoder *e)
 {
-    struct peri_push push = {
-        .L = e->L, .lua_values = e->lua_values, .result = scratch_of(e), .mode = PERI_MODE_VALUE};
-    peri_value_push(&push, scratch_of(e)->values);
+    struct peri_push push = {.L = e->L,
+                             .lua_values = e->lua_values,
+                             .result = peri_encoder_scratch(e),
+                             .mode = PERI_MODE_VALUE};
+    peri_value_push(&push, peri_encoder_scratch(e)->values);
 }
 
 /* The items of an array up to the first that is not just what their type wants. Returns how many.
  */
-static int64_t encode_plain_items(struct encoder *e, int index, const struct peri_type *type,
+static int64_t encode_plain_items(struct peri_encoder *e, int index, const struct peri_type *type,
                                   int64_t count)
 {
     const struct peri_type *item = type->array.item;
@@ -365,7 +332,7 @@ static int64_t encode_plain_items(struct encoder *e, int index, const struct per
         if (i > 0)
             peri_buf_add_byte(e->out, ',');
         lua_rawgeti(e->L, index, i + 1);
-        bool done = encode_plain(e, -1, item);
+        bool done = peri_encode_plain(e, -1, item);
         lua_pop(e->L, 1);
         if (!done) {
             e->out->len = before;
@@ -375,8 +342,8 @@ static int64_t encode_plain_items(struct encoder *e, int index, const struct per
     return count;
 }
 
-static bool encode_items(struct encoder *e, int index, const struct peri_type *type,
-                         struct filter filter, const struct peri_loc *loc, int64_t count)
+static bool encode_items(struct peri_encoder *e, int index, const struct peri_type *type,
+                         struct peri_filter filter, const struct peri_loc *loc, int64_t count)
 {
     lua_State *L = e->L;
     peri_buf_add_byte(e->out, '[');
@@ -387,14 +354,14 @@ static bool encode_items(struct encoder *e, int index, const struct peri_type *t
     for (int64_t i = done; i < count; i++) {
         struct peri_loc inner = {.up = loc, .index = i};
         bool keep = true;
-        struct filter own = filter_item(filter, i, &keep);
+        struct peri_filter own = filter_item(filter, i, &keep);
         if (!keep)
             continue;
         if (!first)
             peri_buf_add_byte(e->out, ',');
         first = false;
         lua_rawgeti(L, index, i + 1);
-        if (!encode(e, lua_gettop(L), item_type(type, i), own, &inner))
+        if (!peri_encode(e, lua_gettop(L), item_type(type, i), own, &inner))
             return false;
         lua_pop(L, 1);
     }
@@ -402,14 +369,14 @@ static bool encode_items(struct encoder *e, int index, const struct peri_type *t
     return true;
 }
 
-static bool encode_array(struct encoder *e, int index, const struct peri_type *type,
-                         struct filter filter, const struct peri_loc *loc)
+static bool encode_array(struct peri_encoder *e, int index, const struct peri_type *type,
+                         struct peri_filter filter, const struct peri_loc *loc)
 {
     int64_t count = count_items(e, index);
     struct peri_run run;
     if (count >= 0 && !needs_validator(type, count))
         return encode_items(e, index, type, filter, loc, count);
-    if (!validate_whole(e, index, type, loc, &run))
+    if (!peri_encode_whole(e, index, type, loc, &run))
         return false;
     if (type->kind != PERI_KIND_SET)
         return encode_items(e, index, type, filter, loc, count);
@@ -422,15 +389,15 @@ static bool encode_array(struct encoder *e, int index, const struct peri_type *t
 }
 
 /* The text of a key is that of its converted value, between quotes whatever it is. */
-static bool encode_key(struct encoder *e, int index, const struct peri_type *type,
+static bool encode_key(struct peri_encoder *e, int index, const struct peri_type *type,
                        const struct peri_loc *loc)
 {
     size_t start = e->out->len;
     struct peri_json_node node;
     const struct peri_json_node *key = &node;
-    peri_result_reset(scratch_of(e));
+    peri_result_reset(peri_encoder_scratch(e));
     if (!scalar_node(e->L, index, type, &node))
-        key = peri_tape_from_lua(e->L, index, &scratch_of(e)->arena);
+        key = peri_tape_from_lua(e->L, index, &peri_encoder_scratch(e)->arena);
     char digits[24];
     if (node.type == PERI_JSON_INTEGER && type->kind == PERI_KIND_STRING) {
         /* Lua programs write integer keys where JSON has but texts. */
@@ -442,7 +409,7 @@ static bool encode_key(struct encoder *e, int index, const struct peri_type *typ
     struct peri_run run = start_run(e);
     if (!peri_validate(&run, type, key, &inner))
         return false;
-    add_value(e, type, scratch_of(e)->values);
+    add_value(e, type, peri_encoder_scratch(e)->values);
     if (e->out->data[start] != '"') {
         size_t len = e->out->len - start;
         peri_buf_reserve(e->out, 2);
@@ -455,7 +422,7 @@ static bool encode_key(struct encoder *e, int index, const struct peri_type *typ
     return true;
 }
 
-static struct peri_loc loc_of_key(struct encoder *e, int index, const struct peri_loc *loc)
+struct peri_loc peri_encode_loc(struct peri_encoder *e, int index, const struct peri_loc *loc)
 {
     size_t len = 0;
     if (lua_type(e->L, index) != LUA_TSTRING)
@@ -464,38 +431,37 @@ static struct peri_loc loc_of_key(struct encoder *e, int index, const struct per
     return (struct peri_loc){.up = loc, .name = name, .len = len};
 }
 
-/* Whether a value that stays out of the answer is of its type: nobody would see that it is not. */
-static bool hold_to_type(struct encoder *e, int index, const struct peri_type *type,
-                         const struct peri_loc *loc)
+bool peri_encode_aside(struct peri_encoder *e, int index, const struct peri_type *type,
+                       const struct peri_loc *loc)
 {
     const size_t before = e->out->len;
-    const bool sound = encode(e, index, type, whole, loc);
+    const bool sound = peri_encode(e, index, type, peri_filter_none, loc);
     if (sound)
         e->out->len = before;
     return sound;
 }
 
-static bool encode_map(struct encoder *e, int index, const struct peri_type *type,
-                       struct filter filter, const struct peri_loc *loc)
+static bool encode_map(struct peri_encoder *e, int index, const struct peri_type *type,
+                       struct peri_filter filter, const struct peri_loc *loc)
 {
     lua_State *L = e->L;
     struct peri_run run;
     if (lua_type(L, index) != LUA_TTABLE)
-        return fail_with(e, loc, index, PERI_ERROR_DICT_TYPE);
-    if ((type->map.has_min || type->map.has_max) && !validate_whole(e, index, type, loc, &run))
+        return peri_encode_fail(e, loc, index, PERI_ERROR_DICT_TYPE);
+    if ((type->map.has_min || type->map.has_max) && !peri_encode_whole(e, index, type, loc, &run))
         return false;
     bool first = true;
     peri_buf_add_byte(e->out, '{');
     lua_pushnil(L);
     for (int key = lua_gettop(L); lua_next(L, index); lua_settop(L, key)) {
-        struct peri_loc inner = loc_of_key(e, key, loc);
+        struct peri_loc inner = peri_encode_loc(e, key, loc);
         bool keep = true;
-        struct filter own = whole;
+        struct peri_filter own = peri_filter_none;
         if (inner.name != NULL)
-            own = filter_named(filter, inner.name, inner.len, &keep);
+            own = peri_filter_named(filter, inner.name, inner.len, &keep);
         bool null = lua_type(L, key + 1) == LUA_TLIGHTUSERDATA;
         if (!keep || (null && e->program->options.exclude_none)) {
-            if (!hold_to_type(e, key + 1, type->map.value, &inner))
+            if (!peri_encode_aside(e, key + 1, type->map.value, &inner))
                 return false;
             continue;
         }
@@ -503,7 +469,7 @@ static bool encode_map(struct encoder *e, int index, const struct peri_type *typ
             peri_buf_add_byte(e->out, ',');
         first = false;
         if (!encode_key(e, key, type->map.key, &inner) ||
-            !encode(e, key + 1, type->map.value, own, &inner))
+            !peri_encode(e, key + 1, type->map.value, own, &inner))
             return false;
     }
     peri_buf_add_byte(e->out, '}');
@@ -529,10 +495,10 @@ static const struct peri_choice *find_choice(const struct peri_choices *choices,
     return all;
 }
 
-static struct filter narrow(struct filter filter, const char *name, size_t len, int64_t index,
-                            bool *keep)
+static struct peri_filter narrow(struct peri_filter filter, const char *name, size_t len,
+                                 int64_t index, bool *keep)
 {
-    struct filter inner = whole;
+    struct peri_filter inner = peri_filter_none;
     if (filter.include != NULL) {
         const struct peri_choice *choice = find_choice(filter.include, name, len, index);
         *keep = choice != NULL;
@@ -546,326 +512,24 @@ static struct filter narrow(struct filter filter, const char *name, size_t len, 
     return inner;
 }
 
-static struct filter filter_named(struct filter filter, const char *name, size_t len, bool *keep)
+struct peri_filter peri_filter_named(struct peri_filter filter, const char *name, size_t len,
+                                     bool *keep)
 {
     if (filter.include == NULL && filter.exclude == NULL)
-        return whole;
+        return peri_filter_none;
     return narrow(filter, name, len, -2, keep);
 }
 
-static struct filter filter_item(struct filter filter, int64_t index, bool *keep)
+static struct peri_filter filter_item(struct peri_filter filter, int64_t index, bool *keep)
 {
     if (filter.include == NULL && filter.exclude == NULL)
-        return whole;
+        return peri_filter_none;
     return narrow(filter, NULL, 0, index, keep);
-}
-
-/* ---------------------------------------------------------------- models --- */
-
-enum { CLASS_UNKNOWN, CLASS_NONE, CLASS_FOUND };
-
-/* A model's value under work. */
-struct subject {
-    const struct peri_model *model;
-    const struct peri_loc *loc;
-    int index;      /* of the value */
-    int set_names;  /* of the names that were set; 0: what is there is set */
-    bool is_object; /* userdata: fields are read through __index */
-    uint8_t class;  /* a table: whether it has those that it lacks; looked at when one is missing */
-    bool first;     /* nothing is written yet */
-};
-
-/* Whether the value is a table whose class, as Lua has them, may have further fields. The
- * metatables of our own values have methods only. */
-static bool has_class(lua_State *L, struct subject *subject)
-{
-    if (subject->class == CLASS_UNKNOWN) {
-        int top = lua_gettop(L);
-        bool found = lua_getmetatable(L, subject->index) &&
-                     lua_rawgetp(L, top + 1, &peri_json_members) == LUA_TNIL &&
-                     lua_getfield(L, top + 1, "__index") != LUA_TNIL;
-        lua_settop(L, top);
-        subject->class = found ? CLASS_FOUND : CLASS_NONE;
-    }
-    return subject->class == CLASS_FOUND;
-}
-
-/* Pushes the value of a field, looked up by its name in Lua, then by its name on the wire. */
-static int push_field(struct encoder *e, struct subject *subject, const struct peri_member *member)
-{
-    lua_State *L = e->L;
-    lua_rawgeti(L, e->lua_values, member->key);
-    if (subject->is_object)
-        return lua_gettable(L, subject->index);
-    int kind = lua_rawget(L, subject->index);
-    if (kind == LUA_TNIL && member->has_alias) {
-        lua_pop(L, 1);
-        lua_pushlstring(L, member->wire.data, member->wire.len);
-        kind = lua_rawget(L, subject->index);
-    }
-    if (kind == LUA_TNIL && has_class(L, subject)) { /* a field that its class has, or computes */
-        lua_pop(L, 1);
-        lua_rawgeti(L, e->lua_values, member->key);
-        kind = lua_gettable(L, subject->index);
-    }
-    return kind;
-}
-
-static bool is_null(lua_State *L, int index)
-{
-    return lua_isnil(L, index) ||
-           (lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL);
-}
-
-/* Whether the value on top of the stack is the default: their JSON texts are the same. */
-static bool is_default(struct encoder *e, const struct peri_type *type)
-{
-    lua_State *L = e->L;
-    if (type->fallback == NULL)
-        return type->optional && is_null(L, -1);
-    if (type->fallback->node == NULL)
-        return false;
-    if (is_null(L, -1))
-        return type->fallback->node->type == PERI_JSON_NULL;
-    size_t start = e->out->len;
-    int value = lua_gettop(L);
-    bool same = encode(e, value, type, whole, NULL);
-    size_t middle = e->out->len;
-    if (same) {
-        struct peri_push push = {
-            .L = L, .lua_values = e->lua_values, .result = scratch_of(e), .mode = PERI_MODE_VALUE};
-        if (type->fallback->values != NULL)
-            peri_value_push(&push, type->fallback->values);
-        else
-            peri_node_push(&push, type->fallback->node);
-        same = encode(e, lua_gettop(L), type, whole, NULL) &&
-               e->out->len - middle == middle - start &&
-               memcmp(e->out->data + start, e->out->data + middle, middle - start) == 0;
-    }
-    e->out->len = start;
-    lua_settop(L, value);
-    return same;
-}
-
-static bool was_set(struct encoder *e, const struct subject *subject,
-                    const struct peri_member *member, bool present)
-{
-    if (subject->set_names == 0)
-        return present;
-    lua_rawgeti(e->L, e->lua_values, member->key);
-    bool set = lua_rawget(e->L, subject->set_names) != LUA_TNIL;
-    lua_pop(e->L, 1);
-    /* Handlers may have assigned the field since: then it differs from its default. */
-    return set || (present && !is_default(e, member->type));
-}
-
-static void push_fallback(struct encoder *e, const struct peri_default *fallback)
-{
-    if (fallback->function != 0) {
-        lua_rawgeti(e->L, e->lua_values, fallback->function);
-        lua_call(e->L, 0, 1);
-        return;
-    }
-    struct peri_push push = {
-        .L = e->L, .lua_values = e->lua_values, .result = scratch_of(e), .mode = PERI_MODE_VALUE};
-    if (fallback->values != NULL)
-        peri_value_push(&push, fallback->values);
-    else
-        peri_node_push(&push, fallback->node);
-}
-
-static void write_key(struct encoder *e, struct subject *subject, struct peri_text json)
-{
-    if (!subject->first)
-        peri_buf_add_byte(e->out, ',');
-    subject->first = false;
-    peri_buf_add(e->out, json.data, json.len);
-}
-
-/* A member whose value is a scalar that is just what its type wants. False leaves it to
- * encode_member(); nothing has happened then. */
-static inline bool encode_plain_member(struct encoder *e, struct subject *subject,
-                                       const struct peri_member *member)
-{
-    const struct peri_type *type = member->type;
-    if (type->kind > PERI_KIND_BOOLEAN || type->serializer != NULL)
-        return false;
-    const size_t start = e->out->len;
-    const bool first = subject->first;
-    lua_rawgeti(e->L, e->lua_values, member->key);
-    lua_rawget(e->L, subject->index);
-    write_key(e, subject, e->program->options.by_name ? member->json_name : member->json_wire);
-    bool done = encode_plain(e, -1, type);
-    if (!done) {
-        e->out->len = start;
-        subject->first = first;
-    }
-    lua_pop(e->L, 1);
-    return done;
-}
-
-static bool encode_member(struct encoder *e, struct subject *subject,
-                          const struct peri_member *member, struct filter filter)
-{
-    lua_State *L = e->L;
-    const struct peri_encode_options *options = &e->program->options;
-    const struct peri_type *type = member->type;
-    const struct peri_loc loc = {
-        .up = subject->loc, .name = member->wire.data, .len = member->wire.len};
-    bool wanted = true;
-    struct filter own = filter_named(filter, member->name.data, member->name.len, &wanted);
-    bool present = push_field(e, subject, member) != LUA_TNIL;
-    int value = lua_gettop(L);
-    if (!present && type->fallback == NULL && !type->optional && !type->nullable)
-        return fail_with(e, &loc, subject->index, PERI_ERROR_MISSING);
-    bool keep = wanted;
-    if (keep && options->exclude_unset)
-        keep = was_set(e, subject, member, present);
-    if (keep && !present && type->fallback != NULL) {
-        lua_pop(L, 1);
-        push_fallback(e, type->fallback);
-    }
-    if (keep && options->exclude_none)
-        keep = wanted = !is_null(L, value);
-    if (keep && options->exclude_defaults)
-        keep = !is_default(e, type);
-    bool sound = true;
-    if (keep) {
-        write_key(e, subject, options->by_name ? member->json_name : member->json_wire);
-        /* A default is taken as it stands, also where it does not fit its type. */
-        if (!present && is_null(L, value))
-            peri_buf_add_lit(e->out, "null");
-        else
-            sound = encode(e, value, type, own, &loc);
-    } else if (!wanted && present) {
-        sound = hold_to_type(e, value, type, &loc);
-    }
-    if (sound)
-        lua_settop(L, value - 1);
-    return sound;
-}
-
-static bool is_field(const struct peri_model *model, const char *name, size_t len)
-{
-    if (peri_model_find(model, name, len) != NULL)
-        return true;
-    for (uint32_t i = 0; i < model->count; i++) {
-        const struct peri_member *member = &model->members[i];
-        if (member->has_alias && member->name.len == len &&
-            memcmp(member->name.data, name, len) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool encode_plain_value(struct encoder *e, int index, const struct peri_loc *loc);
-
-/* The member whose name and value are at `key` and behind it, unless it is a field. */
-static bool encode_extra(struct encoder *e, struct subject *subject, struct filter filter, int key)
-{
-    lua_State *L = e->L;
-    struct peri_loc loc = loc_of_key(e, key, subject->loc);
-    bool keep = true;
-    if (loc.name == NULL || is_field(subject->model, loc.name, loc.len))
-        return true;
-    if (subject->model->extra == PERI_EXTRA_FORBID)
-        return fail_with(e, &loc, key + 1, PERI_ERROR_EXTRA_FORBIDDEN);
-    filter_named(filter, loc.name, loc.len, &keep);
-    if (!keep || (e->program->options.exclude_none && is_null(L, key + 1)))
-        return true;
-    write_key(e, subject, (struct peri_text){NULL, 0});
-    peri_json_add_string(e->out, loc.name, loc.len);
-    peri_buf_add_byte(e->out, ':');
-    return encode_plain_value(e, key + 1, &loc);
-}
-
-/* First the ones that a client sent, in its order, then those the app has put in. */
-static bool encode_extras(struct encoder *e, struct subject *subject, struct filter filter)
-{
-    lua_State *L = e->L;
-    int sent = peri_json_push_extras(L, subject->index) ? lua_gettop(L) : 0;
-    lua_Integer count = sent != 0 ? (lua_Integer) lua_rawlen(L, sent) : 0;
-    int key = lua_gettop(L) + 1;
-    for (lua_Integer i = 1; i <= count; i++, lua_settop(L, key - 1)) {
-        lua_rawgeti(L, sent, i);
-        lua_pushvalue(L, key);
-        if (lua_rawget(L, subject->index) != LUA_TNIL && !encode_extra(e, subject, filter, key))
-            return false;
-    }
-    for (lua_pushnil(L); lua_next(L, subject->index); lua_settop(L, key)) {
-        lua_pushvalue(L, key);
-        bool known = sent != 0 && lua_rawget(L, sent) != LUA_TNIL;
-        lua_settop(L, key + 1);
-        if (!known && !encode_extra(e, subject, filter, key))
-            return false;
-    }
-    return true;
-}
-
-static bool encode_computed(struct encoder *e, struct subject *subject, struct filter filter)
-{
-    lua_State *L = e->L;
-    for (uint32_t i = 0; i < subject->model->computed_count; i++) {
-        const struct peri_computed *computed = &subject->model->computed[i];
-        const struct peri_loc loc = {
-            .up = subject->loc, .name = computed->name.data, .len = computed->name.len};
-        bool keep = true;
-        struct filter own = filter_named(filter, computed->name.data, computed->name.len, &keep);
-        if (!keep)
-            continue;
-        lua_rawgeti(L, e->lua_values, computed->function);
-        lua_pushvalue(L, subject->index);
-        lua_call(L, 1, 1);
-        if (!(e->program->options.exclude_none && is_null(L, -1))) {
-            write_key(e, subject, computed->json_name);
-            if (!encode(e, lua_gettop(L), computed->type, own, &loc))
-                return false;
-        }
-        lua_pop(L, 1);
-    }
-    return true;
-}
-
-static bool encode_model(struct encoder *e, int index, const struct peri_type *type,
-                         struct filter filter, const struct peri_loc *loc)
-{
-    lua_State *L = e->L;
-    struct subject subject = {.model = &type->model, .loc = loc, .index = index, .first = true};
-    int top = lua_gettop(L);
-    if (lua_type(L, index) == LUA_TUSERDATA && luaL_getmetafield(L, index, "__index")) {
-        lua_pop(L, 1);
-        subject.is_object = true;
-    }
-    if (!subject.is_object && (lua_type(L, index) != LUA_TTABLE || lua_rawlen(L, index) > 0)) {
-        struct peri_run run;
-        return validate_whole(e, index, type, loc, &run);
-    }
-    if (e->program->options.exclude_unset && peri_push_set_names(L, index))
-        subject.set_names = lua_gettop(L);
-    peri_buf_add_byte(e->out, '{');
-    const struct peri_encode_options *options = &e->program->options;
-    bool plain = !subject.is_object && filter.include == NULL && filter.exclude == NULL &&
-                 !options->exclude_unset && !options->exclude_defaults;
-    for (uint32_t i = 0; i < type->model.count; i++) {
-        const struct peri_member *member = &type->model.members[i];
-        if (!(plain && encode_plain_member(e, &subject, member)) &&
-            !encode_member(e, &subject, member, filter))
-            return false;
-    }
-    if (type->model.extra != PERI_EXTRA_IGNORE && !subject.is_object &&
-        !encode_extras(e, &subject, filter))
-        return false;
-    if (!encode_computed(e, &subject, filter))
-        return false;
-    peri_buf_add_byte(e->out, '}');
-    lua_settop(L, top);
-    return true;
 }
 
 /* -------------------------------------------------------------- the rest --- */
 
-/* A value of no declared type, as any handler's result. */
-static bool encode_plain_value(struct encoder *e, int index, const struct peri_loc *loc)
+bool peri_encode_untyped(struct peri_encoder *e, int index, const struct peri_loc *loc)
 {
     if (lua_type(e->L, index) == LUA_TNUMBER && !lua_isinteger(e->L, index)) {
         add_number(e->out, lua_tonumber(e->L, index)); /* infinities and NaN become null */
@@ -880,12 +544,12 @@ static bool encode_plain_value(struct encoder *e, int index, const struct peri_l
     const char *message = lua_tolstring(e->L, -1, &len);
     struct peri_context context = {
         .key = "error", .kind = PERI_CONTEXT_TEXT, .text = {message, (uint32_t) len}};
-    peri_result_reset(scratch_of(e));
+    peri_result_reset(peri_encoder_scratch(e));
     return peri_fail(&run, loc, &none, PERI_ERROR_VALUE_ERROR, &context, 1);
 }
 
 /* The member that a model's value was made by; NULL when it is none of them. */
-static const struct peri_type *find_maker(struct encoder *e, int index,
+static const struct peri_type *find_maker(struct peri_encoder *e, int index,
                                           const struct peri_type *type)
 {
     const struct peri_type *maker = NULL;
@@ -906,20 +570,20 @@ static const struct peri_type *find_maker(struct encoder *e, int index,
     return maker;
 }
 
-static bool encode_union(struct encoder *e, int index, const struct peri_type *type,
-                         struct filter filter, const struct peri_loc *loc)
+static bool encode_union(struct peri_encoder *e, int index, const struct peri_type *type,
+                         struct peri_filter filter, const struct peri_loc *loc)
 {
     struct peri_run run;
     const struct peri_type *maker = find_maker(e, index, type);
     if (maker != NULL) /* as Pydantic knows an instance of the class */
-        return encode(e, index, maker, filter, loc);
-    if (!validate_whole(e, index, type, loc, &run))
+        return peri_encode(e, index, maker, filter, loc);
+    if (!peri_encode_whole(e, index, type, loc, &run))
         return false;
-    return encode(e, index, run.chosen, filter, loc);
+    return peri_encode(e, index, run.chosen, filter, loc);
 }
 
-static bool encode_tagged(struct encoder *e, int index, const struct peri_type *type,
-                          struct filter filter, const struct peri_loc *loc)
+static bool encode_tagged(struct peri_encoder *e, int index, const struct peri_type *type,
+                          struct peri_filter filter, const struct peri_loc *loc)
 {
     lua_State *L = e->L;
     struct peri_json_node node;
@@ -934,13 +598,13 @@ static bool encode_tagged(struct encoder *e, int index, const struct peri_type *
     }
     if (found == NULL) {
         struct peri_run run; /* for its error */
-        return validate_whole(e, index, type, loc, &run);
+        return peri_encode_whole(e, index, type, loc, &run);
     }
-    return encode(e, index, ((const struct peri_case *) found)->type, filter, loc);
+    return peri_encode(e, index, ((const struct peri_case *) found)->type, filter, loc);
 }
 
-static bool encode_kind(struct encoder *e, int index, const struct peri_type *type,
-                        struct filter filter, const struct peri_loc *loc)
+static bool encode_kind(struct peri_encoder *e, int index, const struct peri_type *type,
+                        struct peri_filter filter, const struct peri_loc *loc)
 {
     switch ((enum peri_kind) type->kind) {
     case PERI_KIND_ARRAY:
@@ -950,23 +614,23 @@ static bool encode_kind(struct encoder *e, int index, const struct peri_type *ty
     case PERI_KIND_MAP:
         return encode_map(e, index, type, filter, loc);
     case PERI_KIND_MODEL:
-        return encode_model(e, index, type, filter, loc);
+        return peri_encode_model(e, index, type, filter, loc);
     case PERI_KIND_UNION:
         return encode_union(e, index, type, filter, loc);
     case PERI_KIND_TAGGED:
         return encode_tagged(e, index, type, filter, loc);
     case PERI_KIND_ANY:
-        return encode_plain_value(e, index, loc);
+        return peri_encode_untyped(e, index, loc);
     case PERI_KIND_REF:
-        return encode(e, index, type->target, filter, loc);
+        return peri_encode(e, index, type->target, filter, loc);
     default:
         return encode_scalar(e, index, type, loc);
     }
 }
 
 /* A value that is written as what a function of the app's makes of it. */
-static bool encode_serialized(struct encoder *e, int index, const struct peri_type *type,
-                              struct filter filter, const struct peri_loc *loc)
+static bool encode_serialized(struct peri_encoder *e, int index, const struct peri_type *type,
+                              struct peri_filter filter, const struct peri_loc *loc)
 {
     lua_State *L = e->L;
     luaL_checkstack(L, 12, NULL);
@@ -974,23 +638,23 @@ static bool encode_serialized(struct encoder *e, int index, const struct peri_ty
     lua_rawgeti(L, e->lua_values, type->serializer->function);
     lua_insert(L, -2);
     lua_call(L, 1, 1);
-    bool sound = encode(e, lua_gettop(L), type->serializer->type, filter, loc);
+    bool sound = peri_encode(e, lua_gettop(L), type->serializer->type, filter, loc);
     if (sound)
         lua_pop(L, 1);
     return sound;
 }
 
-static bool encode_any(struct encoder *e, int index, const struct peri_type *type,
-                       struct filter filter, const struct peri_loc *loc)
+bool peri_encode_any(struct peri_encoder *e, int index, const struct peri_type *type,
+                     struct peri_filter filter, const struct peri_loc *loc)
 {
-    if ((type->nullable || type->optional) && is_null(e->L, index)) {
+    if ((type->nullable || type->optional) && peri_is_null(e->L, index)) {
         peri_buf_add_lit(e->out, "null");
         return true;
     }
     if (type->serializer != NULL)
         return encode_serialized(e, index, type, filter, loc);
     if (e->depth >= PERI_MAX_DEPTH) /* what could come in can go out */
-        return fail_with(e, loc, e->lua_values, PERI_ERROR_RECURSION_LOOP);
+        return peri_encode_fail(e, loc, e->lua_values, PERI_ERROR_RECURSION_LOOP);
     luaL_checkstack(e->L, 12, NULL);
     e->depth++;
     bool sound = encode_kind(e, index, type, filter, loc);
@@ -1008,10 +672,10 @@ int peri_schema_encode(lua_State *L, int index, int program_index, struct peri_b
     luaL_checkstack(L, 12, NULL);
     lua_getiuservalue(L, program_index, 1);
     lua_pushnil(L); /* the scratch result */
-    struct encoder e = {
+    struct peri_encoder e = {
         .L = L, .out = out, .program = program, .lua_values = top + 1, .scratch_index = top + 2};
-    const struct filter filter = {program->options.include, program->options.exclude};
-    bool sound = encode(&e, index, program->type, filter, NULL);
+    const struct peri_filter filter = {program->options.include, program->options.exclude};
+    bool sound = peri_encode(&e, index, program->type, filter, NULL);
     if (!sound) {
         out->len = start;
         lua_settop(L, e.scratch_index);

@@ -34,6 +34,7 @@ def test_a_command_tells_what_it_does(command):
     told = run("help", command)
     assert told.returncode == 0 and command in told.stdout
     assert run(command, "--help").stdout == told.stdout
+    assert re.findall(r"^(?:usage:|  ) *perigee (\S+)", told.stdout, re.M)[:2] == [command]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ end
 ---@return string
 function M.command(command)
   if command.host_flags then
-    return (host.app.run_help():gsub("^usage: perigee run", "usage: perigee " .. command.name))
+    local flags = host.app.run_help():match("\n\n.*")
+    return "usage: " .. arguments.usage(command) .. flags
   end
   local paint = terminal.painter(1)
   local lines = { "usage: " .. arguments.usage(command), "" }

@@ -170,14 +170,18 @@ local function by_origin(a, b)
 end
 
 --- Reads a `deps` table: entries without a name first, as they stand, then those with one in the order
---- they were made. An entry without a name may be a table of named ones, which makes any order possible.
+--- they were made. A { name, dependency } pair, or a table of named ones, in the place of one without a name
+--- makes any order possible.
 ---@param what string
 ---@param declared? table
 ---@return table[] entries
 function M.read_entries(what, declared)
   local entries, named = {}, {}
   for _, value in ipairs(declared or entries) do
-    if type(value) == "table" and not getmetatable(value) then
+    local is_plain = type(value) == "table" and not getmetatable(value)
+    if is_plain and type(value[1]) == "string" then
+      entries[#entries + 1] = M.entry_of(what, value[1], value[2])
+    elseif is_plain then
       for _, entry in ipairs(M.read_entries(what, value)) do
         entries[#entries + 1] = entry
       end

@@ -62,7 +62,7 @@ test("an object that can be called is a dependency, once per request each", func
   t:eq(label:match("dependency_test.lua:%d+$") ~= nil, true)
 end)
 
-test("a list of named ones says its own order", function(t)
+test("pairs and a list of named ones say their own order", function(t)
   local order = {}
   local function mark(name)
     return perigee.dependency(function()
@@ -73,6 +73,12 @@ test("a list of named ones says its own order", function(t)
   local a, b = mark("a"), mark("b")
   t:eq(run({ { second = b }, { first = a } }), { first = "a", second = "b" })
   t:eq(order, { "b", "a" })
+  order = {}
+  t:eq(run({ { "second", b }, { "first", a } }), { first = "a", second = "b" })
+  t:eq(order, { "b", "a" })
+  t:raises("deps: 'second' must be a function or a perigee.dependency, not nil", function()
+    dependency.read_entries("test", { { "second" } })
+  end)
 end)
 
 test("a dependency is called once per request, unless it says otherwise", function(t)

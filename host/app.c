@@ -262,7 +262,9 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
     app->router = peri_router_new();
     read_limits(L, app, config);
     app->refusal_work =
-        (struct peri_work){.name = "middleware", .timeout_ms = app->limits.timeout_ms};
+        (struct peri_work){.name = "middleware",
+                           .timeout_ms = (uint64_t) integer_field(
+                               L, "timeout_ms", (lua_Integer) app->limits.timeout_ms)};
     app->after_work = (struct peri_work){.name = "a function behind an answer",
                                          .timeout_ms = app->limits.after_timeout_ms};
     app->title = text_field(L, "title");

@@ -714,6 +714,7 @@ function App:build(settings)
     problem = self.config.errors == "problem",
     validation_detail = self.config.validation_detail,
     limits = self.config.limits,
+    timeout_ms = self.config.timeout_ms,
     measured = self.config.metrics ~= nil,
     request_id = self.config.request_id,
     operations = operations,

@@ -142,6 +142,9 @@ local app = perigee.app({ timeout_ms = 50 })
 local notes = {}
 app:use(function(req, next)
   local answer = next(req)
+  if answer.status == 504 and req.headers["x-token"] == "slow" then
+    perigee.sleep(100000)
+  end
   answer:set("X-Middleware", req.method .. " " .. req.path .. " " .. req.headers["x-token"])
   return answer
 end)
@@ -181,6 +184,16 @@ def test_middleware_and_error_handlers_see_a_504(wrapped, target):
             assert body["error"] == "Gateway Timeout"
             assert conn.get("/", "X-Token: t").body == b'"alive"'
     wrapped.wait_for_log(f"request {body['id']}.*not answered within 50 ms")
+
+
+def test_middleware_that_is_too_slow_for_a_504_leaves_it_to_the_server(wrapped):
+    with wrapped.connect() as conn:
+        for _ in range(2):
+            answer = conn.get("/wait", "X-Token: slow")
+            assert (answer.status, answer.body) == (504, TIMEOUT)
+            assert answer.header("x-middleware") is None
+            assert conn.get("/", "X-Token: t").body == b'"alive"'
+    wrapped.wait_for_log("not answered within 50 ms", count=4)
 
 
 def test_a_504_is_logged_once_with_the_time_the_client_waited(wrapped):

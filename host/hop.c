@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "decode.h"
 #include "exchange.h"
+#include "log.h"
 #include "protect.h"
 #include "transfer.h"
 #include "vm.h"
@@ -165,6 +166,42 @@ static int finish_values(lua_State *L, struct peri_trip *trip)
     return peri_transfer_read(L, trip->out.data + 1, trip->out.len - 1);
 }
 
+/* --- what is not worth its hop -----------------------------------------------------------------
+ */
+
+#define NOT_WORTH                                                                                  \
+    "%u times in a row it took %.1f us on a worker and waited for nothing: a plain function "      \
+    "would "                                                                                       \
+    "cost less than the way there"
+
+static void judge_operation(struct peri_exchange *exchange, const struct peri_trip *trip)
+{
+    const struct peri_operation *operation = exchange != NULL ? exchange->operation : NULL;
+    if (trip->ran_ns == 0 || operation == NULL)
+        return;
+    uint64_t ns = peri_worth_count(&operation->work->worth, trip->ran_ns, trip->waited);
+    if (ns != 0)
+        peri_log_warn("%s (%s): " NOT_WORTH, operation->label,
+                      operation->source != NULL ? operation->source : "?", PERI_WORTH_TRIPS,
+                      (double) ns / 1e3);
+}
+
+/* In a threaded_call(). */
+static void judge_call(lua_State *L, const struct peri_trip *trip)
+{
+    struct peri_worth *worth = lua_touserdata(L, lua_upvalueindex(4));
+    if (trip->ran_ns == 0 || trip->urgent)
+        return;
+    uint64_t ns = peri_worth_count(worth, trip->ran_ns, trip->waited);
+    if (ns == 0)
+        return;
+    lua_Debug place;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_getinfo(L, ">S", &place);
+    peri_log_warn("the threaded function at %s:%d: " NOT_WORTH, place.short_src, place.linedefined,
+                  PERI_WORTH_TRIPS, (double) ns / 1e3);
+}
+
 /* --- calls -------------------------------------------------------------------------------------
  */
 
@@ -229,7 +266,13 @@ static struct peri_trip *begin_call(lua_State *L)
     return trip;
 }
 
-/* Upvalues: the function, its number, whether its calls are urgent. */
+static int finish_call(lua_State *L, struct peri_trip *trip)
+{
+    judge_call(L, trip);
+    return finish_values(L, trip);
+}
+
+/* Upvalues: the function, its number, whether its calls are urgent, and a struct peri_worth. */
 static int threaded_call(lua_State *L)
 {
     if (peri_vm_of(L)->workers == NULL)
@@ -241,7 +284,7 @@ static int threaded_call(lua_State *L)
                              "before or after that one");
     struct peri_trip *trip = begin_call(L);
     trip->urgent = lua_toboolean(L, lua_upvalueindex(3));
-    return peri_trip_await(L, trip, finish_values);
+    return peri_trip_await(L, trip, finish_call);
 }
 
 /* Upvalues: the function, its number. */
@@ -277,7 +320,9 @@ int peri_hop_wrap(lua_State *L)
 {
     lua_settop(L, 3);
     keep_function(L);
-    lua_pushcclosure(L, threaded_call, 3);
+    *(struct peri_worth *) lua_newuserdatauv(L, sizeof(struct peri_worth), 0) =
+        (struct peri_worth){0};
+    lua_pushcclosure(L, threaded_call, 4);
     return 1;
 }
 
@@ -341,6 +386,7 @@ static int finish_whole(lua_State *L, struct peri_trip *trip)
 {
     struct peri_exchange *exchange = lua_touserdata(L, 1);
     check_failed(L, trip);
+    judge_operation(exchange, trip);
     if (trip->out.len == 0)
         return luaL_error(L, "the worker gave no answer");
     if (*trip->out.data == OUTCOME_ERROR)
@@ -429,6 +475,8 @@ static int push_response(lua_State *L, const struct parcel *parcel)
 
 static int finish_errand(lua_State *L, struct peri_trip *trip)
 {
+    if (trip->ran_ns != 0)
+        judge_operation(peri_request_exchange(L, 1), trip);
     if (trip->failed || trip->out.len == 0 || *trip->out.data != OUTCOME_ANSWER)
         return finish_values(L, trip);
     struct parcel parcel;

@@ -26,6 +26,7 @@
 #include "list.h"
 #include "scope.h"
 #include "timer.h"
+#include "worth.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -48,6 +49,7 @@ struct peri_work {
     void (*expired)(struct peri_task *task,
                     void *owner); /* the task was cancelled for it; may be NULL, does not run Lua */
     bool computes;                /* its tasks have held the loop: they start behind the others */
+    struct peri_worth worth;      /* of what runs on workers for it, see hop.c */
 };
 
 /* The op a task waits for. First member of a larger struct made by peri_op_new(). */

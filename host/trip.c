@@ -262,6 +262,7 @@ struct peri_trip *peri_trip_take(struct peri_vm *vm)
         trip = peri_container_of(link, struct peri_trip, link);
         trip->urgent = trip->failed = trip->promised = false;
         atomic_store(&trip->unwanted, false);
+        trip->ran_ns = 0;
         trip->state = PERI_TRIP_DONE;
     } else {
         trip = allocate(sizeof(*trip));

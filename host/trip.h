@@ -50,8 +50,10 @@ struct peri_trip {
     struct peri_buf out;   /* the worker's */
     void *cargo;           /* what belongs to whoever has the trip, and travels with it */
     void (*drop)(void *cargo);
-    bool urgent; /* cleanup: is never refused, and goes first */
-    bool failed; /* the body raised; `out` is what it said */
+    bool urgent;     /* cleanup: is never refused, and goes first */
+    bool failed;     /* the body raised; `out` is what it said */
+    bool waited;     /* the body did, for anything */
+    uint64_t ran_ns; /* in development: how long the worker had it; else 0 */
 
     /* The room's own. */
     struct peri_mailbox *home;

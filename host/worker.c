@@ -27,6 +27,7 @@ struct peri_worker {
     struct peri_task *task;      /* the trip's; NULL when it has ended */
     struct peri_mailbox *origin; /* where that trip came from; NULL between trips */
     bool ended;
+    uint64_t began; /* the trip; uv_hrtime(), in development only */
 
     /* Under the lock. */
     pthread_cond_t ready;
@@ -270,6 +271,10 @@ static void on_trip_ended(struct peri_task *task, void *owner, bool failed)
         trip->out.len = 0;
         peri_buf_add_str(&trip->out, peri_task_error(task));
     }
+    if (worker->began != 0 && worker->trip != NULL) {
+        trip->ran_ns = uv_hrtime() - worker->began;
+        trip->waited = task->since != 0;
+    }
     peri_hop_ended(worker->site);
     peri_trip_post(worker);
     peri_hop_after(worker->site);
@@ -396,6 +401,7 @@ static void run_trip(struct peri_worker *worker, struct peri_trip *trip)
 {
     uv_update_time(&worker->uv);
     worker->ended = false;
+    worker->began = worker->all->config->dev ? uv_hrtime() : 0;
     worker->origin = peri_trip_keep_home(trip);
     peri_task_start(&worker->vm->tasks, trip_main, trip, on_trip_ended);
     if (!worker->ended || worker->vm->tasks.alive > 0) {

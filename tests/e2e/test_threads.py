@@ -3,11 +3,12 @@
 import contextlib
 import json
 import pathlib
+import re
 import signal
 
 import pytest
 
-from server import APPS
+from server import APPS, is_sanitized
 from wire import eventually
 
 
@@ -611,3 +612,61 @@ def test_functions_behind_an_answer_of_a_worker_are_cut_after_the_grace(behind):
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     server.wait_for_log("cancelled: the server stops")
+
+
+HOPS = """
+local perigee = require("perigee")
+local app = perigee.app()
+local trivial = perigee.threaded(function(n) return n + 1 end)
+local rests = perigee.threaded(function() perigee.sleep(0) end)
+local function compute()
+  local till = os.clock() + 0.0001
+  while os.clock() < till do end
+end
+app:get("/trivial", perigee.threaded(function() return 1 end))
+app:get("/computes", perigee.threaded(compute))
+app:get("/rests", perigee.threaded(function() perigee.sleep(0) end))
+app:get("/plain", function() return 1 end)
+app:get("/calls", function()
+  local n = 0
+  for _ = 1, 300 do
+    n = trivial(n)
+    rests()
+  end
+  return n
+end)
+return app
+"""
+
+
+@pytest.mark.skipif(is_sanitized(), reason="a sanitizer makes what is trivial slow")
+def test_in_development_what_is_not_worth_its_hop_is_named(serve, write_app):
+    server = serve(write_app(HOPS), command="dev")
+    with server.connect() as conn:
+        for _ in range(110):
+            for target in ("/computes", "/rests", "/plain"):
+                assert conn.get(target).status == 200
+
+        said = [line for line in server.log if "a plain function would cost less" in line]
+        assert said == []
+
+        def named(target, what):
+            for _ in range(100):
+                assert conn.get(target).status == 200
+            return any(
+                re.search(what + ".* a plain function would cost less", line) for line in server.log
+            )
+
+        eventually(lambda: named("/trivial", r"GET /trivial \(.*app.lua:10\)"), "the handler")
+        eventually(lambda: named("/calls", r"function at .*app.lua:4:"), "the function")
+        assert not named("/trivial", "another")
+        said = [line for line in server.log if "a plain function would cost less" in line]
+    assert len(said) == 2
+
+
+def test_nothing_is_said_of_hops_in_production(serve, write_app):
+    server = serve(write_app(HOPS))
+    with server.connect() as conn:
+        for _ in range(300):
+            assert conn.get("/trivial").status == 200
+    assert "a plain function" not in server.output

@@ -106,7 +106,7 @@ static int set_up(void **state)
         peri_watchdog_open(peri_slice_overran) != 0)
         return -1;
     world.expired = 0;
-    world.work = (struct peri_work){"/spin", "app.lua:1", 0, on_expired, false};
+    world.work = (struct peri_work){.name = "/spin", .source = "app.lua:1", .expired = on_expired};
     lua_register(world.vm.L, "log", lua_log);
     lua_register(world.vm.L, "overruns", lua_overruns);
     return luaL_dostring(world.vm.L, "sleep = require('perigee.host').time.sleep\n"

@@ -341,7 +341,9 @@ void peri_task_used_slice(struct peri_task *task)
         peri_timer_stop(timers, &task->timer);
         on_due(&task->timer);
     }
-    if ((task->told > 0 || task->scope->seen != NULL) && task->overstayed++ >= LAST_SLICES)
+    bool cancelled = task->told > 0 || task->scope->seen != NULL;
+    bool late = task->all->ends_at != 0 && now >= task->all->ends_at;
+    if (cancelled && (late || task->overstayed++ >= LAST_SLICES))
         task->killed = true;
 }
 
@@ -553,6 +555,7 @@ void peri_tasks_bound_cleanup(struct peri_tasks *tasks, unsigned ms)
 {
     uint64_t due = peri_timers_now(timers_of(tasks)) + ms;
     tasks->cleanup_ms = ms;
+    tasks->ends_at = due;
     bound_list(&tasks->ready, due);
     bound_list(&tasks->slow, due);
     bound_list(&tasks->parked, due);

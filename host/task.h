@@ -117,6 +117,7 @@ struct peri_tasks {
     unsigned alive;
     unsigned depth; /* tasks that run inside of each other's start */
     unsigned cleanup_ms;
+    uint64_t ends_at;  /* on the timers' clock: cancelled tasks may not compute beyond; 0: never */
     bool keeps_frames; /* of an error that is on its way: protect.h */
     /* Called in a slice that is too long, by a hook of the coroutine: whether it is to end. NULL:
      * yes. */
@@ -230,7 +231,8 @@ bool peri_task_may_catch(lua_State *L);
 /* Asks every task to end. */
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
 
-/* From now on whatever cleans up may wait for so long, also where it has begun. */
+/* From now on whatever cleans up may wait for so long, also where it has begun, and what has been
+ * cancelled may compute for so long. */
 void peri_tasks_bound_cleanup(struct peri_tasks *tasks, unsigned ms);
 
 /* The running task; NULL outside of tasks. */

@@ -1,5 +1,6 @@
 """Every operation has a deadline, and a handler does not outlive its client for nothing."""
 
+import contextlib
 import json
 import re
 import signal
@@ -267,6 +268,35 @@ return app
     assert server.get("/").status == 504
     server.stop()
     assert "cleanup: cancelled" in server.output
+    assert "did not end in time" not in server.output
+
+
+def test_a_stopping_server_ends_many_that_catch_their_cancellation_and_compute(serve, write_app):
+    server = serve(
+        write_app("""
+local perigee = require("perigee")
+local app = perigee.app()
+local count = 0
+app:get("/", function() return count end)
+app:get("/spin", function()
+  count = count + 1
+  perigee.sleep(1)
+  while true do
+    pcall(function() while true do end end)
+  end
+end)
+return app
+"""),
+        "--loops",
+        1,
+        "--shutdown-grace-ms",
+        50,
+    )
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(server.connect()).request("GET", "/spin")
+        eventually(lambda: server.get("/").body == b"50", "all compute")
+        server.stop()
     assert "did not end in time" not in server.output
 
 

@@ -555,6 +555,31 @@ def test_a_stream_without_an_end_keeps_no_test_waiting(passes):
     )
 
 
+def test_who_listened_to_topics_leaves_nothing_behind(passes):
+    passes(
+        """
+        local perigee = require("perigee")
+        local app = perigee.app()
+        app:get("/", function()
+          return perigee.events(function(out)
+            local news <close> = perigee.shared.subscribe("orders.*")
+            while true do
+              local order, topic = news:receive()
+              out:send(order, { event = topic })
+            end
+          end)
+        end)
+        app:post("/", function() return perigee.shared.publish("orders.new", { id = 7 }) end)
+        local client = t:client(app)
+        local live = client:stream("GET", "/")
+        t:eq(client:post("/"):json(), 1)
+        local first = live:events()()
+        t:eq(first.event, "orders.new")
+        t:eq(first.data, '{"id":7}')
+        """
+    )
+
+
 def test_cleanups_run_last_one_first_also_after_a_failure(fails):
     fails(
         """

@@ -614,7 +614,10 @@ void peri_answer_error(lua_State *L, struct peri_exchange *exchange)
     } else {
         peri_push_message(L, error);
         peri_exchange_log(exchange, "%s", lua_tostring(L, -1));
-        peri_answer_fail(exchange);
+        if (exchange->site != NULL && exchange->vm->app.fallback != LUA_NOREF)
+            peri_hop_fail(L, exchange); /* the app has a say in it, on the loop */
+        else
+            peri_answer_fail(exchange);
     }
 }
 

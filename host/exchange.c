@@ -558,13 +558,29 @@ int peri_exchange_handle(lua_State *L, struct peri_exchange *exchange)
     return call(L, LUA_OK, (lua_KContext) exchange);
 }
 
+/* The error at the top is no HTTP error: what the app's fallback is told of it takes its place. */
+static void describe_failure(lua_State *L, struct peri_exchange *exchange)
+{
+    peri_push_message(L, lua_gettop(L));
+    if (!exchange->logged)
+        peri_exchange_log(exchange, "%s", lua_tostring(L, -1));
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, 500);
+    lua_setfield(L, -2, "status");
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "failure");
+    lua_replace(L, -2);
+}
+
 int peri_exchange_lead_error(lua_State *L, struct peri_exchange *exchange)
 {
     int error = lua_gettop(L);
-    if (exchange->vm->app.fallback == LUA_NOREF || !peri_is_http_error(L, error)) {
+    if (exchange->vm->app.fallback == LUA_NOREF || peri_is_cancelled(L, error)) {
         peri_answer_error(L, exchange);
         return 0;
     }
+    if (!peri_is_http_error(L, error))
+        describe_failure(L, exchange);
     exchange->box = peri_request_push(L, exchange);
     lua_replace(L, PERI_REQUEST_INDEX);
     lua_rawgeti(L, LUA_REGISTRYINDEX, exchange->vm->app.fallback);
@@ -574,6 +590,8 @@ int peri_exchange_lead_error(lua_State *L, struct peri_exchange *exchange)
     lua_setfield(L, -2, "status");
     lua_getfield(L, error, "headers");
     lua_setfield(L, -2, "headers");
+    lua_getfield(L, error, "failure");
+    lua_setfield(L, -2, "failure");
     lua_createtable(L, 0, 1);
     lua_getfield(L, error, "detail");
     lua_setfield(L, -2, "detail");

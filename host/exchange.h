@@ -93,6 +93,7 @@ struct peri_exchange {
     bool counted;  /* among those in flight */
     bool started;  /* the handler, or a refusal */
     bool answered; /* the answer is complete */
+    bool logged;   /* what failed on a worker, there */
     bool failed;   /* the answer was cut: the connection is of no more use */
     bool keep_alive;
     bool chunked_out;

@@ -389,8 +389,10 @@ static int finish_whole(lua_State *L, struct peri_trip *trip)
     judge_operation(exchange, trip);
     if (trip->out.len == 0)
         return luaL_error(L, "the worker gave no answer");
-    if (*trip->out.data == OUTCOME_ERROR)
+    if (*trip->out.data == OUTCOME_ERROR) {
+        exchange->logged = true;
         return raise_error(L, trip);
+    }
     struct parcel parcel;
     unpack(trip, &parcel);
     struct peri_answer answer = {
@@ -432,7 +434,7 @@ int peri_hop_whole(lua_State *L, struct peri_exchange *exchange)
     lua_pushnil(L); /* no request object */
     lua_pushcfunction(L, send_whole);
     lua_pushlightuserdata(L, exchange);
-    int status = lua_pcallk(L, 1, 0, PERI_TRACEBACK_INDEX, (lua_KContext) exchange, on_whole_end);
+    int status = lua_pcallk(L, 1, 0, 0, (lua_KContext) exchange, on_whole_end);
     return on_whole_end(L, status, (lua_KContext) exchange);
 }
 

@@ -594,7 +594,13 @@ local function make_fallback(self)
   then
     return nil
   end
-  local function answer_of_host(_, answer)
+  local function answer_of_host(req, answer)
+    local failure = answer.failure -- on the worker of a request that is wholly threaded; it is logged
+    if failure and self.error_handlers[500] then
+      error(failure, 0)
+    elseif failure then
+      return self.answer(nil, req, { cause = failure, traceback = failure })
+    end
     local detail = type(answer.json) == "table" and answer.json.detail
     if detail and (self.error_handlers[answer.status] or self.config.errors == "problem") then
       error(errors.http_error(answer.status, detail, answer.headers), 0)

@@ -614,6 +614,34 @@ def test_functions_behind_an_answer_of_a_worker_are_cut_after_the_grace(behind):
     server.wait_for_log("cancelled: the server stops")
 
 
+STARVED = """
+local perigee = require("perigee")
+local app = perigee.app()
+local hoard = {} -- of the worker: what it holds, it keeps until the next request
+local function side() return require("perigee.host").worker.stats().is_worker and "worker" or "loop" end
+app:on_error(500, function(req, err)
+  return perigee.json({ path = req.path, err = tostring(err), side = side() }, { status = 500 })
+end)
+app:get("/fill", perigee.threaded(function() while true do hoard = { hoard } end end))
+app:get("/", function() return "alive" end)
+return app
+"""
+
+
+def test_error_handlers_see_a_worker_that_is_out_of_memory(serve, write_app):
+    server = serve(write_app(STARVED), "--threads", 1, "--lua-memory", "12M")
+    sides = set()
+    for _ in range(4):
+        answer = server.get("/fill")
+        assert answer.status == 500
+        said = json.loads(answer.body)
+        assert (said["path"], said["err"]) == ("/fill", "not enough memory")
+        sides.add(said["side"])
+    assert "loop" in sides  # where there is memory to answer
+    server.wait_for_log("GET /fill .*out of memory: Lua holds")
+    assert server.json("/") == "alive"
+
+
 HOPS = """
 local perigee = require("perigee")
 local app = perigee.app()

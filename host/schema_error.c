@@ -1,6 +1,7 @@
 /* Errors, written straight as the JSON text FastAPI answers: type, loc, msg, input, ctx.
  *
  * Whether input is echoed as it came or masked is decided here alone. */
+#include "number.h"
 #include "schema_type.h"
 
 #include <math.h>
@@ -53,13 +54,51 @@ static void print_loc(struct peri_buf *out, const struct peri_loc *loc)
         peri_buf_add_int(out, loc->index);
 }
 
-/* A number in a sentence: 10.5, and 10 for 10.0. */
+static void print_zeros(struct peri_buf *out, int count)
+{
+    while (count-- > 0)
+        peri_buf_add_byte(out, '0');
+}
+
+/* A number in a sentence: 10.5, 10 for 10.0, and all of its zeros in place of an exponent. */
 static void print_amount(struct peri_buf *out, double number)
 {
-    if (fabs(number) < 1e15 && number == trunc(number))
-        peri_buf_add_int(out, (int64_t) number);
-    else
-        peri_json_add_number(out, number);
+    char text[PERI_NUMBER_MAX + 1];
+    char digits[PERI_NUMBER_MAX];
+    int count = 0;
+    int point = 0; /* the number is 0.DIGITS times ten to this power */
+    bool in_fraction = false;
+    if (!isfinite(number)) {
+        peri_buf_add_str(out, number < 0 ? "-inf" : "inf");
+        return;
+    }
+    text[peri_number_write(text, fabs(number))] = '\0';
+    const char *at = text;
+    for (; *at != '\0' && *at != 'e'; at++) {
+        if (*at == '.') {
+            in_fraction = true;
+        } else if (count > 0 || *at != '0') {
+            digits[count++] = *at;
+            point += !in_fraction;
+        } else {
+            point -= in_fraction;
+        }
+    }
+    if (*at == 'e')
+        point += (int) strtol(at + 1, NULL, 10);
+    while (count > 0 && count > point && digits[count - 1] == '0')
+        count--;
+    if (signbit(number))
+        peri_buf_add_byte(out, '-');
+    int whole = point > 0 && count > 0 ? point : 0;
+    int before = whole < count ? whole : count;
+    peri_buf_add(out, digits, (size_t) before);
+    print_zeros(out, whole > 0 ? whole - before : 1);
+    if (count > before) {
+        peri_buf_add_byte(out, '.');
+        print_zeros(out, -point);
+        peri_buf_add(out, digits + before, (size_t) (count - before));
+    }
 }
 
 static void print_plain(struct peri_buf *out, const struct peri_context *context)

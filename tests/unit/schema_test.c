@@ -205,6 +205,30 @@ static const struct example numbers[] = {
     {"t.number{gt = 0, le = 10.5}", "10.6",
      "{\"type\":\"less_than_equal\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be less than "
      "or equal to 10.5\",\"input\":10.6,\"ctx\":{\"le\":10.5}}"},
+    {"t.number{gt = 1e22}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "10000000000000000000000\",\"input\":-1e+30,\"ctx\":{\"gt\":1e+22}}"},
+    {"t.number{gt = 2^53}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "9007199254740992\",\"input\":-1e+30,\"ctx\":{\"gt\":9007199254740992.0}}"},
+    {"t.number{gt = 1.25e-7}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "0.000000125\",\"input\":-1e+30,\"ctx\":{\"gt\":1.25e-07}}"},
+    {"t.number{gt = 0.5}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "0.5\",\"input\":-1e+30,\"ctx\":{\"gt\":0.5}}"},
+    {"t.number{gt = 0.0012}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "0.0012\",\"input\":-1e+30,\"ctx\":{\"gt\":0.0012}}"},
+    {"t.number{gt = -0.0}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "-0\",\"input\":-1e+30,\"ctx\":{\"gt\":-0.0}}"},
+    {"t.number{gt = -1e20}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "-100000000000000000000\",\"input\":-1e+30,\"ctx\":{\"gt\":-1e+20}}"},
+    {"t.number{gt = 1200}", "-1e30",
+     "{\"type\":\"greater_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be greater than "
+     "1200\",\"input\":-1e+30,\"ctx\":{\"gt\":1200.0}}"},
     {"t.number{gt = 0, le = 10.5}", "\"5e-1\"", "0.5"},
     {"t.number{multiple_of = 0.1}", "0.3", "0.3"},
     {"t.number{multiple_of = 0.1}", "0.35",

@@ -1,5 +1,6 @@
-/* The framework's Lua modules, which stand in the binary as bytecode: to parse their text would take
- * most of the time in which a small app starts. This is the only bytecode that is ever loaded. */
+/* The framework's Lua modules, which stand in the binary as bytecode: to parse their text would
+ * take most of the time in which a small app starts. This is the only bytecode that is ever loaded.
+ */
 #ifndef PERI_FRAMEWORK_H
 #define PERI_FRAMEWORK_H
 

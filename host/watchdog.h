@@ -8,8 +8,8 @@
  * allow there may be done. No thread, lock or atomic is needed, because nobody else looks: a slice
  * costs a handful of stores.
  *
- * Each thread has its own, opened and closed by the thread itself; a load has one, too, for its time
- * limit. Where none is open, nothing is watched and everything here still may be called.
+ * Each thread has its own, opened and closed by the thread itself; a load has one, too, for its
+ * time limit. Where none is open, nothing is watched and everything here still may be called.
  */
 #ifndef PERI_WATCHDOG_H
 #define PERI_WATCHDOG_H

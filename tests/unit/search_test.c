@@ -1,5 +1,6 @@
 /* Searches that are left off after every few steps, against Lua's own: random patterns over random
  * texts, from a fixed seed. */
+#include "buf.h"
 #include "search.h"
 
 #include <setjmp.h>
@@ -132,17 +133,20 @@ static const char *const pieces[] = {
 static void random_patterns_mean_what_lua_means(void **state)
 {
     (void) state;
+    struct peri_buf pattern = {0};
     for (int round = 0; round < ROUNDS; round++) {
         char text[MAX_TEXT + 1];
-        char pattern[100] = "";
         size_t len = roll(MAX_TEXT);
         for (size_t i = 0; i < len; i++)
             text[i] = "aaabbc()12 ._-]A"[roll(16)];
         text[len] = '\0';
+        pattern.len = 0;
         for (unsigned i = 1 + roll(6); i > 0; i--)
-            strcat(pattern, pieces[roll(sizeof(pieces) / sizeof(*pieces))]);
-        same(text, len, pattern, strlen(pattern), (int[]){1, 2, 7, 1000000}[roll(4)]);
+            peri_buf_add_str(&pattern, pieces[roll(sizeof(pieces) / sizeof(*pieces))]);
+        peri_buf_add(&pattern, "", 1);
+        same(text, len, pattern.data, pattern.len - 1, (int[]){1, 2, 7, 1000000}[roll(4)]);
     }
+    peri_buf_deinit(&pattern);
 }
 
 /* With NUL bytes, and bytes beyond ASCII, on both sides. */
@@ -193,17 +197,20 @@ static void a_pattern_is_too_complex_where_lua_says_so(void **state)
 {
     (void) state;
     static const char *const items[] = {"a*", "a-", "a?", "()", "(", "a+", "x*", "(a)", "a*(b?)"};
-    static char pattern[3000];
+    struct peri_buf pattern = {0};
     for (size_t i = 0; i < sizeof(items) / sizeof(*items); i++) {
         for (int count = 30; count <= 202; count += count == 33 ? 160 : 1) {
-            pattern[0] = '\0';
+            pattern.len = 0;
             for (int n = 0; n < count; n++)
-                strcat(pattern, items[i]);
-            same("aaaaaaaaaa", 10, pattern, strlen(pattern), 1000000);
-            strcat(pattern, "$");
-            same("", 0, pattern, strlen(pattern), 5);
+                peri_buf_add_str(&pattern, items[i]);
+            peri_buf_add(&pattern, "", 1);
+            same("aaaaaaaaaa", 10, pattern.data, pattern.len - 1, 1000000);
+            pattern.len--;
+            peri_buf_add(&pattern, "$", 2);
+            same("", 0, pattern.data, pattern.len - 1, 5);
         }
     }
+    peri_buf_deinit(&pattern);
 }
 
 static void a_search_may_begin_anywhere(void **state)
@@ -212,13 +219,15 @@ static void a_search_may_begin_anywhere(void **state)
     static const char text[] = "one two  three";
     struct peri_search search;
     peri_search_init(&search, text, sizeof(text) - 1, "%a*", 3);
-    char found[100] = "";
+    struct peri_buf found = {0};
     while (peri_search_run(&search) == PERI_FOUND) {
-        strncat(found, search.begin, (size_t) (search.end - search.begin));
-        strcat(found, ";");
+        peri_buf_add(&found, search.begin, (size_t) (search.end - search.begin));
+        peri_buf_add_byte(&found, ';');
         peri_search_go_behind(&search);
     }
-    assert_string_equal(found, "one;two;;three;");
+    assert_int_equal(found.len, strlen("one;two;;three;"));
+    assert_memory_equal(found.data, "one;two;;three;", found.len);
+    peri_buf_deinit(&found);
 }
 
 int main(void)

@@ -580,6 +580,20 @@ def test_who_listened_to_topics_leaves_nothing_behind(passes):
     )
 
 
+def test_connections_that_clients_keep_are_not_left_behind(passes, serve, write_app):
+    there = serve(write_app('local a = require("perigee").app() a:get("/", function() end) return a'))
+    passes(
+        f"""
+        local http = require("perigee").http
+        local own = http.client()
+        for _ = 1, 2 do
+          t:eq(http.get("{there.url}/").status, 200)
+          t:eq(own:get("{there.url}/").status, 200)
+        end
+        """
+    )
+
+
 def test_cleanups_run_last_one_first_also_after_a_failure(fails):
     fails(
         """

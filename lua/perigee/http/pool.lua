@@ -25,10 +25,12 @@ Pool.__index = Pool
 
 local M = {}
 
+local all = setmetatable({}, { __mode = "k" }) -- pools of this VM
+
 ---@param options { max_connections: integer, max_connections_per_host: integer, keep_alive_ms: number }
 ---@return perigee.http.Pool
 function M.new(options)
-  return setmetatable({
+  local self = setmetatable({
     max = options.max_connections,
     max_per_host = options.max_connections_per_host,
     keep_alive_ms = options.keep_alive_ms,
@@ -39,6 +41,8 @@ function M.new(options)
     session_count = 0,
     closed = false,
   }, Pool)
+  all[self] = true
+  return self
 end
 
 local function host_of(pool, key)
@@ -271,6 +275,15 @@ function Pool:close()
   repeat
     local was_idle = atomically(evict, self)
   until not was_idle
+end
+
+--- Closes the idle connections of all clients of the VM, which go on with new ones.
+function M.close_idle()
+  for pool in pairs(all) do
+    repeat
+      local was_idle = atomically(evict, pool)
+    until not was_idle
+  end
 end
 
 return M

@@ -310,6 +310,10 @@ function M.close(self)
     end
   end
   try(M.stop, self)
+  local pools = package.loaded["perigee.http.pool"]
+  if pools then
+    pools.close_idle() -- what clients keep for later is nothing that a test has forgotten
+  end
   for i = #self.cleanups, 1, -1 do
     try(self.cleanups[i])
   end

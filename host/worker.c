@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define CLEANUP_MS 10000 /* the app's stop may take so long */
+#define CLEANUP_MS 10000    /* the app's stop may take so long */
+#define LAST_CLEANUP_MS 800 /* and the cleanup of what was cut, as on a loop */
 
 struct peri_worker {
     struct peri_workers *all;
@@ -340,6 +341,7 @@ static void on_cut(struct peri_timer *timer)
 {
     struct peri_worker *worker = peri_container_of(timer, struct peri_worker, cut);
     atomic_store(&worker->hurry, true);
+    peri_tasks_bound_cleanup(&worker->vm->tasks, LAST_CLEANUP_MS);
     peri_tasks_cancel(&worker->vm->tasks, "the server stops");
 }
 

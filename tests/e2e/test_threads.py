@@ -511,6 +511,27 @@ def test_a_stop_ends_what_does_not_end_by_itself(start):
     assert "stopped handler" in threads.notes()
 
 
+def test_a_stop_cuts_short_what_cleans_up_on_a_worker(serve, write_app):
+    server = serve(
+        write_app("""
+local perigee = require("perigee")
+local app = perigee.app({ timeout_ms = 50 })
+app:get("/", perigee.threaded(function()
+  local _ <close> = setmetatable({}, { __close = function()
+    perigee.sleep(100000)
+  end })
+  perigee.sleep(100000)
+end))
+return app
+"""),
+        "--shutdown-grace-ms",
+        50,
+    )
+    assert server.get("/").status == 504
+    server.stop()
+    assert "does not stop" not in server.output
+
+
 def test_a_new_version_brings_workers_of_its_own(start):
     threads = start("--threads", 1)
     with contextlib.ExitStack() as stack:

@@ -4,7 +4,7 @@ APP ?= apps/hello
 PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test deps check bench asan tsan compat validate install clean
+.PHONY: help build run test deps check bench asan tsan compat validate release install clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -27,10 +27,10 @@ check: ## Formatters and linters
 	@scripts/deps build test check
 	@scripts/check
 
-bench: build ## Speed and size, beside the peers
+bench: release ## Speed and size, beside the peers
 	@scripts/deps bench
-	tests/bench/run
-	tests/bench/reload
+	tests/bench/run --perigee build-release/perigee
+	tests/bench/reload --perigee build-release/perigee
 
 asan: ## The tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/deps build test
@@ -48,8 +48,12 @@ validate: build ## The documents before the ecosystem's validators
 	@scripts/deps test
 	@scripts/validate
 
-install: build ## Honours PREFIX and DESTDIR
-	cmake --install build --prefix $(PREFIX) --strip
+release: ## The binary to install: build-release/perigee, built by what it was seen to do under load
+	@scripts/deps build bench
+	@scripts/release
+
+install: release ## Honours PREFIX and DESTDIR
+	cmake --install build-release --prefix $(PREFIX) --strip
 
 clean: ## Removes every build folder
-	rm -rf build build-asan build-tsan build-fuzz
+	rm -rf build build-release build-asan build-tsan build-fuzz

@@ -16,6 +16,7 @@
 #define LONG_TICKS 3       /* a slice that has seen as many is over 10 ms */
 #define SURE_TICKS 64      /* until a hook that has not run is set again */
 #define MAX_PLACES 256     /* that are logged, then silence */
+#define MAX_HELD_MS 2000   /* before the supervisor takes the server for stuck */
 
 /* A function that has held the loop, on behalf of one kind of work. */
 struct peri_place {
@@ -167,6 +168,24 @@ static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
     luaL_error(L, "it ran for more than 10 ms");
 }
 
+/* Where Lua cannot be left, a loop that serves is held for so long and no longer. */
+static void end_what_holds_the_loop(lua_State *L, struct peri_tasks *tasks)
+{
+    const struct peri_vm *vm = peri_vm_of(L);
+    arm(L, LOOK_AGAIN);
+    if (vm->worker != NULL || vm->life.generation == NULL)
+        return; /* a worker has its deadline, a script disturbs nobody */
+    uint64_t now = uv_hrtime() / 1000000;
+    if (tasks->held_slice != peri_watchdog.slices) {
+        tasks->held_slice = peri_watchdog.slices;
+        tasks->held_since = now;
+    } else if (now - tasks->held_since > MAX_HELD_MS) {
+        peri_protect_mute(L, 0);
+        luaL_error(L, "it held its loop for %d s where it cannot be interrupted (docs/time.md)",
+                   MAX_HELD_MS / 1000);
+    }
+}
+
 /* The slice of the running coroutine is over, at `frame` or in a C function called there. Returns
  * whether it is to yield; raises where it must end. */
 static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
@@ -192,7 +211,7 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
     }
     note(L, task, frame);
     if (!lua_isyieldable(L) || tasks->unyieldable > 0) {
-        arm(L, LOOK_AGAIN);
+        end_what_holds_the_loop(L, tasks);
         return false;
     }
     task->interrupted = L;

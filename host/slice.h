@@ -7,9 +7,9 @@
  * standing one makes Lua more than twice as slow.
  *
  * Where Lua cannot yield (in a __tostring that tostring calls, say) the hook looks again every now
- * and then, until the coroutine can be left or the task's deadline has passed: then it raises. So
- * it does, everywhere, in a task that was cancelled and computes on.
- * C functions that may take long (search.h) look for themselves whether their slice is over.
+ * and then, until the coroutine can be left, or the task's deadline has passed, or the loop was
+ * held for 2 s: then it raises. So it does, everywhere, in a task that was cancelled and computes
+ * on. C functions that may take long (search.h) look for themselves whether their slice is over.
  *
  * What is seen here is logged once per place, and counted. Belongs to the VM's thread. */
 #ifndef PERI_SLICE_H

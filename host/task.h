@@ -135,6 +135,8 @@ struct peri_tasks {
     struct peri_place *places; /* that were logged, see slice.c */
     unsigned place_count;
     unsigned noted_slice;
+    unsigned held_slice;      /* the one in which the loop is held where Lua cannot be left, */
+    uint64_t held_since;      /* and since when, in ms */
     unsigned slow_ticks;      /* of the watchdog, when the slow slice began */
     unsigned finalizer_ticks; /* ... when the finalizer began */
     uint8_t finalizing;       /* enum peri_finalizer */

@@ -73,6 +73,13 @@ def test_what_ended_uses_no_more_of_the_processor(spin):
     assert spin.cpu_seconds() - before < 0.15
 
 
+def test_a_loop_is_not_held_for_long_where_lua_cannot_be_left(spin):
+    with spin.connect() as conn:
+        assert conn.get("/held").status == 500
+        assert conn.get("/").body == b'"alive"'
+    spin.wait_for_log("it held its loop for 2 s where it cannot be interrupted")
+
+
 def test_a_finalizer_that_does_not_end_is_stopped(spin):
     assert spin.get("/finalizer").body == b'"collected"'
     spin.wait_for_log(r"a __gc function failed: .*more than 10 ms", count=4)

@@ -123,6 +123,10 @@ app:get("/ended/{way}", function(req)
   return seen[req.params.way] or 0
 end)
 
+app:get("/held", { timeout_ms = 60000 }, function()
+  return tostring(setmetatable({}, { __tostring = spin }))
+end)
+
 app:get("/finalizer", { timeout_ms = 20000 }, function()
   for _ = 1, 2 do
     setmetatable({}, { __gc = spin })

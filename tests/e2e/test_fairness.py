@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from server import is_sanitized
 from wire import eventually
 
 WAYS = [
@@ -30,6 +31,8 @@ WAYS = [
     "swallowed-waits",
     "after-waiting",
 ]
+if is_sanitized(rb"tsan"):  # loses count of frames that errors leave; takes 0.3 s for two megabytes
+    WAYS = [way for way in WAYS if way not in ("handlers-in-handlers", "long-literal")]
 CANNOT_BE_LEFT = {"message-handler", "handlers-in-handlers", "tostring"}
 TIMEOUT = b'{"detail":"Gateway Timeout"}'
 

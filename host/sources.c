@@ -54,7 +54,7 @@ static const uint8_t query_marks[256] = {
 static void add_query(struct peri_gather *gather, const char *text, size_t len)
 {
     const char *end = text + len;
-    for (const char *at = text; at < end; at++) {
+    for (const char *at = text; at < end; at += at < end) {
         const char *pair = at;
         const char *name_end = NULL;
         unsigned marks = 0;

@@ -32,25 +32,21 @@ app:get("/events", function(req)
   end)
 end)
 
+local function until_told(events)
+  events:send("first")
+  while not task.stopping() do
+    perigee.sleep(1)
+  end
+  events:send("last")
+end
+
 -- An answer of a model: it comes in pieces, and its client does not come back for the rest.
 app:post("/answer", function()
-  return perigee.events(function(events)
-    events:send("first")
-    while not task.stopping() do
-      perigee.sleep(1)
-    end
-    events:send("last")
-  end)
+  return perigee.events(until_told)
 end)
 
 app:get("/chosen", function()
-  return perigee.events(function(events)
-    events:send("first")
-    while not task.stopping() do
-      perigee.sleep(1)
-    end
-    events:send("last")
-  end, { until_stop = false })
+  return perigee.events(until_told, { until_stop = false })
 end)
 
 app:get("/beats", function()

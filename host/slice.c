@@ -27,6 +27,11 @@ struct peri_place {
 
 _Thread_local lua_State *volatile peri_slice_hooked;
 
+/* Whether what runs is what an error that was raised here ran into: it has LOOK_AGAIN instructions,
+ * however many ticks come meanwhile, and only C functions that take long are ended by a tick. */
+static _Thread_local volatile bool spared;
+_Thread_local volatile bool peri_slice_over;
+
 /* The hook that was there before: of a debugger, or of whoever counts lines. While ours is set it
  * still hears of everything but instructions. */
 static _Thread_local struct {
@@ -46,6 +51,7 @@ static void arm(lua_State *L, int count)
         theirs.count = lua_gethookcount(L);
     }
     peri_slice_hooked = L;
+    peri_slice_over = count == 1;
     lua_sethook(L, on_count, LUA_MASKCOUNT | (theirs.mask & ~LUA_MASKCOUNT), count);
 }
 
@@ -53,6 +59,8 @@ void peri_slice_disarm(void)
 {
     lua_State *L = peri_slice_hooked;
     peri_slice_hooked = NULL;
+    spared = false;
+    peri_slice_over = false;
     if (lua_gethook(L) == on_count)
         lua_sethook(L, theirs.hook, theirs.mask, theirs.count);
 }
@@ -63,9 +71,12 @@ void peri_slice_disarm(void)
 void peri_slice_overran(void *runner)
 {
     lua_State *L = runner;
-    bool armed = peri_slice_hooked == L && lua_gethook(L) == on_count && lua_gethookcount(L) == 1;
+    int count = spared && peri_slice_hooked == L ? LOOK_AGAIN : 1;
+    bool armed =
+        peri_slice_hooked == L && lua_gethook(L) == on_count && lua_gethookcount(L) == count;
     if (!armed || peri_watchdog.ticks % SURE_TICKS == 0)
-        arm(L, 1);
+        arm(L, count);
+    peri_slice_over = true;
 }
 
 void peri_slice_prepare(struct peri_task *task)
@@ -207,6 +218,7 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
         peri_protect_mute(L, 0);
         /* For what the error runs into; the slice's end takes it back. */
         arm(L, caught ? 1 : LOOK_AGAIN);
+        spared = !caught;
         peri_task_raise_cancelled(L, task);
     }
     note(L, task, frame);

@@ -28,6 +28,9 @@ void peri_slice_disarm(void);
 /* The coroutine that has the hook; NULL as a rule. */
 extern _Thread_local lua_State *volatile peri_slice_hooked;
 
+/* Whether that coroutine's slice is over, for C functions that take long. */
+extern _Thread_local volatile bool peri_slice_over;
+
 /* Around lua_resume of a task. */
 static inline void *peri_slice_begin(struct peri_task *task)
 {
@@ -66,7 +69,7 @@ static inline void peri_slice_leave(lua_State *co, void *outer)
  * returns true: `return peri_slice_yield(L, context, continuation);`. */
 static inline bool peri_slice_is_over(lua_State *L)
 {
-    return PERI_WATCHES && peri_slice_hooked == L && lua_gethookcount(L) == 1;
+    return PERI_WATCHES && peri_slice_hooked == L && peri_slice_over;
 }
 bool peri_slice_must_yield(lua_State *L);
 int peri_slice_yield(lua_State *L, lua_KContext context, lua_KFunction continuation);

@@ -76,6 +76,11 @@ def test_what_ended_uses_no_more_of_the_processor(spin):
     assert spin.cpu_seconds() - before < 0.15
 
 
+def test_what_cleans_up_slowly_is_not_ended_by_the_clock(spin):
+    assert spin.get("/spin/close-of-megabytes").status == 504
+    eventually(lambda: spin.get("/ended/megabytes").body == b"67108864", "it ran to its end")
+
+
 def test_a_loop_is_not_held_for_long_where_lua_cannot_be_left(spin):
     with spin.connect() as conn:
         assert conn.get("/held").status == 500

@@ -95,6 +95,17 @@ local ways = {
     local _ <close> = with("__close")()
     perigee.sleep(100000)
   end,
+  ["close-of-megabytes"] = function()
+    local _ <close> = setmetatable({}, {
+      __close = function()
+        local text = ("x"):rep(1 << 26) -- longer than a slice, in one instruction
+        seen.megabytes = #text
+      end,
+    })
+    while true do
+      pcall(spin)
+    end
+  end,
   ["swallowed-waits"] = function()
     while true do
       pcall(perigee.sleep, 100000)

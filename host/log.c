@@ -181,6 +181,7 @@ static bool take_over(struct taken taken[2])
 static void *writer_main(void *unused)
 {
     (void) unused;
+    pthread_setname_np(pthread_self(), "log");
     struct taken taken[2] = {0};
     int patience_ms = DRAIN_MS;
     pthread_mutex_lock(&log.mutex);

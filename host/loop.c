@@ -290,6 +290,9 @@ int peri_loop_open(struct peri_loop *loop, struct peri_server *server, unsigned 
 static void *loop_main(void *arg)
 {
     struct peri_loop *loop = arg;
+    char name[16]; /* what top -H shows */
+    snprintf(name, sizeof(name), "loop %u", loop->index);
+    pthread_setname_np(pthread_self(), name);
     int rc = peri_watchdog_open(peri_slice_overran);
     if (rc != 0)
         peri_log_error("loop %u: handlers that compute cannot be interrupted: %s", loop->index,

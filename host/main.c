@@ -6,6 +6,7 @@
 #include "supervisor.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -56,6 +57,7 @@ static void fill_standard_streams(void)
 int main(int argc, char **argv)
 {
     fill_standard_streams();
+    pthread_setname_np(pthread_self(), "perigee"); /* not "exe", as the supervisor starts it */
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "run") == 0)
         return run(argc, argv, false);

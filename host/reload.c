@@ -39,6 +39,7 @@ static void load_free(struct peri_load *load)
 static void *load_main(void *arg)
 {
     struct peri_load *load = arg;
+    pthread_setname_np(pthread_self(), "load");
     load->code = peri_generation_load(load->generation, load->config, &load->error);
     pthread_mutex_lock(&load->mutex);
     bool left_behind = load->left_behind;

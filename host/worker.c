@@ -564,6 +564,9 @@ static void *worker_main(void *arg)
     struct peri_worker *worker = arg;
     struct peri_workers *workers = worker->all;
     struct peri_buf error = {0};
+    char name[16];
+    snprintf(name, sizeof(name), "worker %u", worker->index);
+    pthread_setname_np(pthread_self(), name);
     this_worker = worker;
     int rc = load(worker, &error);
 

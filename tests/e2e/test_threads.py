@@ -721,8 +721,8 @@ def test_nothing_is_said_of_hops_in_production(serve, write_app):
     assert "a plain function" not in server.output
 
 
-def test_threads_have_names_for_top(serve):
-    server = serve("threads", "--threads", "2", "--loops", "2", env={"NOTES": "/nonexistent"})
+def test_threads_have_names_for_top(serve, tmp_path):
+    server = serve("threads", "--threads", "2", "--loops", "2", env={"NOTES": str(tmp_path)})
     tasks = pathlib.Path(f"/proc/{server.pid}/task").glob("*")
     names = {(task / "comm").read_text().strip() for task in tasks}
     assert {"perigee", "loop 0", "loop 1", "worker 0", "worker 1", "log"} <= names

@@ -217,7 +217,7 @@ static void queue(struct peri_conn *conn, const uv_buf_t *bufs, unsigned count, 
         to += bufs[i].len - drop;
         skip -= drop;
     }
-    uv_buf_t rest = uv_buf_init(write->bytes, (unsigned) len);
+    uv_buf_t rest = {.base = write->bytes, .len = len};
     if (uv_write(&write->req, (uv_stream_t *) &conn->tcp, &rest, 1, on_written) != 0) {
         free(write);
         peri_conn_close(conn);
@@ -233,8 +233,8 @@ static void flush(struct peri_conn *conn, const char *body, size_t body_len)
 {
     struct peri_loop *loop = conn->loop;
     uv_buf_t bufs[2] = {
-        uv_buf_init(loop->out.data, (unsigned) loop->out.len),
-        uv_buf_init((char *) body, (unsigned) body_len),
+        {.base = loop->out.data, .len = loop->out.len},
+        {.base = (char *) body, .len = body_len}, /* may be more than uv_buf_init() takes */
     };
     unsigned count = body_len > 0 ? 2 : 1;
     size_t total = loop->out.len + body_len;

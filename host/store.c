@@ -407,8 +407,12 @@ enum peri_store_result peri_store_ttl(struct peri_store *store, const char *key,
     uint64_t hash = peri_keyed_hash(key, key_len);
     struct shard *shard = lock_shard(store, hash);
     struct entry *entry = find(store, shard, hash, key, key_len);
-    if (entry != NULL)
-        *ms = entry->due != 0 ? entry->due - now_ms() : 0;
+    if (entry != NULL && entry->due != 0) {
+        uint64_t now = now_ms();
+        *ms = entry->due > now ? entry->due - now : 1; /* it has ended since it was found */
+    } else if (entry != NULL) {
+        *ms = 0;
+    }
     pthread_mutex_unlock(&shard->lock);
     return entry != NULL ? PERI_STORE_DONE : PERI_STORE_REFUSED;
 }

@@ -134,6 +134,11 @@ static void keep_across_exec(int fd)
     fcntl(fd, F_SETFD, 0);
 }
 
+static void close_on_exec(int fd)
+{
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 /* Writes them as a list for the process that inherits them. */
 static void pass_sockets(const struct peri_sockets *sockets, struct peri_buf *text)
 {
@@ -256,6 +261,10 @@ static void become_new(struct supervisor *supervisor)
     peri_log_error("the supervisor stays as it was: cannot start %s: %s", supervisor->path,
                    strerror(errno));
     unsetenv(RESUME_ENV);
+    for (int i = 0; i < MAX_PROCESSES; i++) {
+        if (supervisor->processes[i].stage != STAGE_NONE && supervisor->processes[i].control >= 0)
+            close_on_exec(supervisor->processes[i].control);
+    }
 }
 
 /* Whether a path is one that this config binds: it was ours before the supervisor became new. */
@@ -301,7 +310,7 @@ static void take_over(struct supervisor *supervisor, const char *text)
         process->grace_ms = strtoull(at, &at, 10);
         process->since = process->ticked = now_ms();
         process->kill_at = process->since + process->grace_ms + KILL_BEYOND_MS;
-        fcntl(process->control, F_SETFD, FD_CLOEXEC);
+        close_on_exec(process->control);
     }
     supervisor->ever_ready = true;
     unsetenv(RESUME_ENV);
@@ -332,7 +341,8 @@ static void on_ready(struct supervisor *supervisor, struct process *process, con
     }
 }
 
-static void hear(struct supervisor *supervisor, struct process *process)
+/* Takes one message; returns whether there was one. */
+static bool hear(struct supervisor *supervisor, struct process *process)
 {
     char text[600];
     ssize_t len = recv(process->control, text, sizeof(text) - 1, MSG_DONTWAIT);
@@ -341,7 +351,7 @@ static void hear(struct supervisor *supervisor, struct process *process)
             close(process->control);
             process->control = -1;
         }
-        return;
+        return false;
     }
     text[len] = '\0';
     if (strncmp(text, "ready ", 6) == 0)
@@ -352,6 +362,7 @@ static void hear(struct supervisor *supervisor, struct process *process)
         notify("READY=1");
     else if (strncmp(text, "last ", 5) == 0)
         snprintf(process->last, sizeof(process->last), "%.500s", text + 5);
+    return true;
 }
 
 /* --- what becomes of them ----------------------------------------------------------------------
@@ -384,8 +395,11 @@ static int exit_code_of(int status)
 
 static void on_end(struct supervisor *supervisor, struct process *process, int status)
 {
-    while (process->control >= 0) /* its last words */
-        hear(supervisor, process);
+    while (process->control >= 0 && hear(supervisor, process)) {
+        /* its last words */
+    }
+    if (process->control >= 0) /* somebody else holds its end, a child of it */
+        close(process->control);
     struct process ended = *process;
     *process = (struct process){0};
 

@@ -15,6 +15,7 @@
 #define CALLER_FRAMES 1000 /* that are looked at for a Lua function */
 #define LONG_TICKS 3       /* a slice that has seen as many is over 10 ms */
 #define SURE_TICKS 64      /* until a hook that has not run is set again */
+#define MANY_ENDS 10       /* of a task that should have ended at the first one */
 #define MAX_PLACES 256     /* that are logged, then silence */
 #define MAX_HELD_MS 2000   /* before the supervisor takes the server for stuck */
 
@@ -197,6 +198,14 @@ static void end_what_holds_the_loop(lua_State *L, struct peri_tasks *tasks)
     }
 }
 
+/* An error that ends a task for good is caught by C functions that protect calls of their own, such
+ * as load(), and an app may call them for ever. Only the instruction behind such a call is out of
+ * their reach; every other error leaves time for what it runs into. */
+static bool is_caught_each_time(const struct peri_task *task)
+{
+    return task->ends >= MANY_ENDS && task->ends % 2 == 0;
+}
+
 /* The slice of the running coroutine is over, at `frame` or in a C function called there. Returns
  * whether it is to yield; raises where it must end. */
 static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
@@ -211,11 +220,12 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
         return false;
     }
     if (tasks->overrun != NULL && !tasks->overrun(tasks))
-        return false;                   /* somebody wanted to see where it is */
-    bool caught = in_c && task->killed; /* by load(), say, which calls the same function again */
+        return false; /* somebody wanted to see where it is */
+    bool caught = task->killed && (in_c || is_caught_each_time(task));
     peri_task_used_slice(task);
     if (peri_task_must_end(L, task)) {
         peri_protect_mute(L, 0);
+        task->ends += task->killed; /* wraps: then it is spared for some time again */
         /* For what the error runs into; the slice's end takes it back. */
         arm(L, caught ? 1 : LOOK_AGAIN);
         spared = !caught;

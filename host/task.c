@@ -283,7 +283,7 @@ static void finish(struct peri_task *task, int status)
     end_grace(task);
     peri_scope_abandon(&task->root);
     task->work = NULL;
-    task->told = task->overstayed = 0;
+    task->told = task->overstayed = task->ends = 0;
     if (task->starved)
         collect(task);
     task->slow = task->computed = task->killed = task->starved = false;
@@ -638,7 +638,7 @@ void peri_task_leave(struct peri_scope *scope)
             task->grace->scope = parent;
         if (task->scope->seen == NULL) {
             end_grace(task);
-            task->told = task->overstayed = 0;
+            task->told = task->overstayed = task->ends = 0;
             task->killed = false; /* that was the end of the scope, not of what is around it */
         }
     }

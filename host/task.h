@@ -88,6 +88,7 @@ struct peri_task {
     int ref;
     uint8_t told;       /* how often it was told that it is cancelled */
     uint8_t overstayed; /* slices that it used up since */
+    uint8_t ends;       /* how often the error was raised that ends it for good */
     bool anchored : 1;  /* the registry keeps its op, under the address of the task */
     bool unwinding : 1; /* an error is on its way to the next protected call */
     bool has_locals : 1;

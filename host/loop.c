@@ -331,7 +331,9 @@ int peri_loop_close(struct peri_loop *loop)
         uv_run(&loop->uv, UV_RUN_NOWAIT); /* closes connections, ends what was cancelled */
         if (peri_generation_tasks(loop) > 0)
             return UV_ETIMEDOUT;
+        peri_watchdog_open(peri_slice_overran); /* another thread than the loop's, as a rule */
         peri_generation_close(loop);
+        peri_watchdog_close();
         peri_timers_close(&loop->timers);
         uv_close((uv_handle_t *) &loop->serve_turns, NULL);
         uv_close((uv_handle_t *) &loop->without_delay, NULL);

@@ -126,9 +126,7 @@ static lua_Integer call(struct script *script, struct peri_vm *vm, struct peri_b
         peri_buf_add_str(error, text != NULL ? text : "an error without a text");
     } else {
         vm->tasks.quiet = true; /* a script may compute */
-        peri_watchdog_open(peri_slice_overran);
         peri_vm_call(vm, script->function, 0, &code, error);
-        peri_watchdog_close();
     }
     return code;
 }
@@ -157,6 +155,7 @@ static int run(struct script *script)
     loop.vm = &vm;
     peri_test_offer(vm.L, &loop);
 
+    peri_watchdog_open(peri_slice_overran);
     lua_Integer code = call(script, &vm, &error);
     if (error.len > 0) {
         peri_log_error("%.*s", (int) error.len, error.data);
@@ -165,6 +164,7 @@ static int run(struct script *script)
     peri_buf_deinit(&error);
     end_all(&loop, &vm);
     peri_vm_close(&vm);
+    peri_watchdog_close();
     peri_timers_close(&timers);
     if (peri_loop_close(&loop) != 0)
         peri_log_error("the script ended with an open handle: please report this");

@@ -80,6 +80,11 @@ void peri_slice_overran(void *runner)
     peri_slice_over = true;
 }
 
+void peri_slice_look_soon(lua_State *co)
+{
+    arm(co, LOOK_AGAIN);
+}
+
 void peri_slice_prepare(struct peri_task *task)
 {
     if (peri_watchdog.runner == NULL)
@@ -173,10 +178,9 @@ static void note(lua_State *L, struct peri_task *task, lua_Debug *frame)
 static void stop_finalizer(lua_State *L, struct peri_tasks *tasks)
 {
     arm(L, LOOK_AGAIN);
-    if (peri_watchdog.ticks - tasks->finalizer_ticks < LONG_TICKS)
+    if (!peri_finalizer_must_stop(&tasks->finalizers))
         return;
     peri_protect_mute(L, 0);
-    tasks->finalizing = PERI_FINALIZER_STOPPED;
     luaL_error(L, "it ran for more than 10 ms");
 }
 
@@ -213,12 +217,14 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
     peri_slice_disarm();
     struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
     struct peri_task *task = tasks->current;
-    if (task == NULL || peri_watchdog.runner != L)
+    if (peri_watchdog.runner != L)
         return false;
-    if (tasks->finalizing != PERI_FINALIZER_NONE) {
+    if (tasks->finalizers.state != PERI_FINALIZER_NONE) { /* also of a VM that closes */
         stop_finalizer(L, tasks);
         return false;
     }
+    if (task == NULL)
+        return false;
     if (tasks->overrun != NULL && !tasks->overrun(tasks))
         return false; /* somebody wanted to see where it is */
     bool caught = task->killed && (in_c || is_caught_each_time(task));

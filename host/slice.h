@@ -64,6 +64,10 @@ static inline void peri_slice_leave(lua_State *co, void *outer)
         peri_slice_disarm();
 }
 
+/* Behind peri_slice_enter(), for finalizer.c: has the hook look at the coroutine in some ten
+ * thousand instructions, whatever the clock says. */
+void peri_slice_look_soon(lua_State *co);
+
 /* A C function that takes long looks now and then whether its slice is over, as no hook runs within
  * it. Then it calls peri_slice_must_yield(), which does what the hook does, and may raise. Where it
  * returns true: `return peri_slice_yield(L, context, continuation);`. */

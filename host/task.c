@@ -778,8 +778,8 @@ bool peri_task_may_catch(lua_State *L)
 {
     struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
     struct peri_task *task = tasks->current;
-    if (tasks->finalizing != PERI_FINALIZER_NONE)
-        return tasks->finalizing != PERI_FINALIZER_STOPPED;
+    if (tasks->finalizers.state != PERI_FINALIZER_NONE)
+        return tasks->finalizers.state != PERI_FINALIZER_STOPPED;
     return task == NULL || !task->killed;
 }
 

@@ -23,6 +23,7 @@
 #ifndef PERI_TASK_H
 #define PERI_TASK_H
 
+#include "finalizer.h"
 #include "list.h"
 #include "scope.h"
 #include "timer.h"
@@ -99,12 +100,6 @@ struct peri_task {
     bool guest : 1;    /* a worker waits for it, or for the task that spawned it (trip.h) */
 };
 
-enum peri_finalizer {
-    PERI_FINALIZER_NONE,
-    PERI_FINALIZER_RUNS,
-    PERI_FINALIZER_STOPPED,
-};
-
 /* The scheduler of one VM. */
 struct peri_tasks {
     lua_State *L; /* the VM's main state */
@@ -136,14 +131,13 @@ struct peri_tasks {
     struct peri_place *places; /* that were logged, see slice.c */
     unsigned place_count;
     unsigned noted_slice;
-    unsigned held_slice;      /* the one in which the loop is held where Lua cannot be left, */
-    uint64_t held_since;      /* and since when, in ms */
-    unsigned slow_ticks;      /* of the watchdog, when the slow slice began */
-    unsigned finalizer_ticks; /* ... when the finalizer began */
-    uint8_t finalizing;       /* enum peri_finalizer */
-    bool interrupted;         /* the yield under way is a hook's */
-    bool traces;              /* log overruns with their traceback */
-    bool quiet;               /* do not log them */
+    unsigned held_slice; /* the one in which the loop is held where Lua cannot be left, */
+    uint64_t held_since; /* and since when, in ms */
+    unsigned slow_ticks; /* of the watchdog, when the slow slice began */
+    struct peri_finalizers finalizers;
+    bool interrupted; /* the yield under way is a hook's */
+    bool traces;      /* log overruns with their traceback */
+    bool quiet;       /* do not log them */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle; /* keeps the loop from blocking while tasks are ready */

@@ -513,6 +513,7 @@ static void unload(struct peri_worker *worker, bool loaded)
         peri_log_error("the app did not stop cleanly: %.*s", (int) error.len, error.data);
     peri_buf_deinit(&error);
     peri_hop_site_free(worker->site);
+    atomic_store(&worker->hurry, true); /* finalizers do not have for ever */
     peri_vm_close(vm);
     peri_timers_close(&worker->timers);
     uv_close((uv_handle_t *) &worker->wake, NULL);

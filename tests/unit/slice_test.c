@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #define DEADLINE_MS 60
+#define ENDLESS_MS 3600000
 
 static struct {
     uv_loop_t loop;
@@ -119,13 +120,13 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void) state;
-    peri_watchdog_close();
     assert_int_equal(world.vm.tasks.alive, 0);
     assert_int_equal(world.vm.tasks.unyieldable, 0);
     assert_int_equal(world.timers.count, 0);
     assert_null(peri_slice_hooked);
     assert_null(peri_watchdog.runner);
     peri_vm_close(&world.vm);
+    peri_watchdog_close();
     peri_timers_close(&world.timers);
     uv_run(&world.loop, UV_RUN_DEFAULT);
     peri_buf_deinit(&world.trace);
@@ -334,6 +335,69 @@ static void a_finalizer_has_one_slice(void **state)
     assert_int_equal(world.expired, 0);
 }
 
+/* Within each collection, which the loop cannot leave. */
+static void a_flood_of_finalizers_has_its_time_and_no_more(void **state)
+{
+    (void) state;
+    struct peri_finalizers *all = &world.vm.tasks.finalizers;
+    all->account_ms = ENDLESS_MS;
+    does("local function flood(f) for _ = 1, 2000 do setmetatable({}, {__gc = f}) end end\n"
+         "collected = 0\n"
+         "flood(function() while true do end end)\n"
+         "flood(function() while true do pcall(spin) end end)\n"
+         "flood(function() return (('a'):rep(30000):find('.-.-.-.-b')) end)\n"
+         "flood(function() collected = collected + 1 end)\n"
+         "collectgarbage() collectgarbage() log(collected)",
+         "2000");
+    assert_int_equal(all->account_count, 3);
+    assert_int_equal(all->skipped, 3 * (2000 - 20)); /* who ends by itself is called */
+    assert_int_equal(world.expired, 0);
+}
+
+static void more_spinning_finalizers_than_there_are_accounts_share_one(void **state)
+{
+    (void) state;
+    struct peri_finalizers *all = &world.vm.tasks.finalizers;
+    all->account_ms = ENDLESS_MS;
+    does("for i = 1, 500 do\n"
+         "  local chunk = ('\\n'):rep(i) .. 'return function() while true do end end'\n"
+         "  setmetatable({}, {__gc = load(chunk, '=generated')()})\n"
+         "end\n"
+         "collectgarbage() collectgarbage() log('on')",
+         "on");
+    assert_int_equal(all->account_count, PERI_FINALIZER_ACCOUNTS);
+    assert_int_equal(all->skipped, 500 - (PERI_FINALIZER_ACCOUNTS - 1) - 20);
+}
+
+static void a_finalizer_is_called_again_when_its_account_is_forgotten(void **state)
+{
+    (void) state;
+    struct peri_finalizers *all = &world.vm.tasks.finalizers;
+    const char *flood = "last = nil\n"
+                        "for i = 1, 50 do\n"
+                        "  setmetatable({}, {__gc = function() last = i while busy do end end})\n"
+                        "end\n"
+                        "collectgarbage() collectgarbage() log(last)";
+    all->account_ms = ENDLESS_MS;
+    does("busy = true log('on')", "on");
+    does(flood, "31"); /* the youngest first: 20 are called */
+    assert_int_equal(all->account_count, 1);
+    assert_int_equal(all->skipped, 30);
+    does("busy = false log('on')", "on");
+    all->accounts[0].until_ms = 0;
+    does(flood, "1");
+    assert_int_equal(all->account_count, 0);
+    assert_int_equal(all->skipped, 30);
+}
+
+static void finalizers_of_a_vm_that_closes_are_stopped(void **state)
+{
+    (void) state;
+    does("kept = {} for i = 1, 100 do kept[i] = setmetatable({}, {__gc = spin}) end log('on')",
+         "on");
+    /* the rest is tear_down()'s, which would not come back */
+}
+
 static void metatables_are_as_in_the_manual(void **state)
 {
     (void) state;
@@ -361,6 +425,10 @@ int main(void)
         test(the_deadline_ends_whatever_computes),
         test(what_computes_is_told_once_and_may_clean_up),
         test(a_finalizer_has_one_slice),
+        test(a_flood_of_finalizers_has_its_time_and_no_more),
+        test(more_spinning_finalizers_than_there_are_accounts_share_one),
+        test(a_finalizer_is_called_again_when_its_account_is_forgotten),
+        test(finalizers_of_a_vm_that_closes_are_stopped),
         test(metatables_are_as_in_the_manual),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

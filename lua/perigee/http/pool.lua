@@ -121,11 +121,30 @@ local function serve(pool)
   end
 end
 
--- A place in the queue. Closing it leaves the queue, or passes on what it was given and did not use.
+-- What a request for a connection is granted: an idle one, or `true`, the right to open one; nil while it
+-- waits in the queue, false once it was taken. Closing the ticket leaves the queue, or passes on what was
+-- not taken: at any point between two instructions, each connection has one owner.
 local Ticket = {}
 Ticket.__index = Ticket
 
-local function leave_queue(self)
+local function ask(self)
+  local pool, key = self.pool, self.key
+  if not pool:is_awaited(key) then -- else they go first
+    local connection = take_idle(pool, key)
+    if connection then
+      self.granted = connection
+      return
+    elseif has_room(pool, key) then
+      reserve(pool, key)
+      self.granted = true
+      return
+    end
+  end
+  self.gate = host.gate()
+  table.insert(pool.queue, self)
+end
+
+local function leave(self)
   local pool, granted = self.pool, self.granted
   self.granted = false
   if granted == nil then
@@ -145,55 +164,18 @@ local function leave_queue(self)
 end
 
 function Ticket:__close()
-  atomically(leave_queue, self)
+  atomically(leave, self)
 end
 
--- Waits for a turn. Returns a connection, or true for the right to open one; nil when the time is up.
-local function wait_turn(pool, key, due)
-  local ticket <close> = setmetatable({ pool = pool, key = key, gate = host.gate() }, Ticket)
-  table.insert(pool.queue, ticket)
-  ticket.gate:wait(due)
-  local granted = ticket.granted
-  if granted ~= nil then
-    ticket.granted = false -- taken
-  end
-  return granted
-end
+Ticket.__gc = Ticket.__close
 
--- The right to open a connection, given back unless one came of it.
-local Reservation = {}
-Reservation.__index = Reservation
-
-local function give_up(self)
-  if not self.used then
-    self.used = true
-    unreserve(self.pool, self.key)
-    serve(self.pool)
-  end
-end
-
-function Reservation:__close()
-  atomically(give_up, self)
-end
-
-Reservation.__gc = Reservation.__close
-
-local function lease(pool, key, connection, reused)
-  return setmetatable({ pool = pool, key = key, connection = connection, reused = reused }, Lease)
-end
-
--- An idle connection, or true for the right to open one; nil where others wait already, or the limits are
--- reached.
-local function claim(pool, key)
-  if pool:is_awaited(key) then
-    return nil
-  end
-  local connection = take_idle(pool, key)
-  if not connection and has_room(pool, key) then
-    reserve(pool, key)
-    return true
-  end
-  return connection
+-- The lease takes the place of the ticket.
+local function take(self, connection, reused)
+  self.granted = false
+  return setmetatable(
+    { pool = self.pool, key = self.key, connection = connection, reused = reused },
+    Lease
+  )
 end
 
 --- Leases a connection: an idle one, or one that `connect(session)` opens (it returns a connection of
@@ -204,19 +186,22 @@ end
 ---@param connect fun(session?: userdata): table?, perigee.Error?
 ---@return perigee.http.Lease?, perigee.Error?
 function Pool:lease(key, due, connect)
-  local granted = atomically(claim, self, key) or wait_turn(self, key, due)
+  local ticket <close> = setmetatable({ pool = self, key = key }, Ticket)
+  atomically(ask, ticket)
+  if ticket.gate then
+    ticket.gate:wait(due)
+  end
+  local granted = ticket.granted
   if not granted then
     return host.failure("ETIMEDOUT", "no connection became free in time (timeout_ms)")
   elseif granted ~= true then
-    return lease(self, key, granted, true)
+    return atomically(take, ticket, granted, true)
   end
-  local reservation <close> = setmetatable({ pool = self, key = key }, Reservation)
   local connection, err = connect(self.sessions[key])
   if not connection then
     return nil, err
   end
-  reservation.used = true
-  return lease(self, key, connection, false)
+  return atomically(take, ticket, connection, false)
 end
 
 --- Whether somebody waits for a connection of this key: then nobody goes before them.

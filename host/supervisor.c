@@ -199,24 +199,27 @@ static struct process *start(struct supervisor *supervisor, const char *path)
     return process;
 }
 
-static void plan_restart(struct supervisor *supervisor)
+/* `waited_ms` is how long nobody has been served already: who stalls again and again is started
+ * seldom enough for as long as that is the longer time. */
+static void plan_restart(struct supervisor *supervisor, uint64_t waited_ms)
 {
     uint64_t delay = 0;
     if (supervisor->failures > 0) {
         unsigned shift = supervisor->failures - 1;
         delay = shift >= 5 ? MAX_DELAY_MS : (uint64_t) 1000 << shift;
     }
+    delay = delay > waited_ms ? delay - waited_ms : 0;
     supervisor->failures++;
     supervisor->restart_at = now_ms() + delay;
     if (delay > 0)
-        peri_log_error("the next try is in %llu s", (unsigned long long) delay / 1000);
+        peri_log_error("the next try is in %llu s", (unsigned long long) (delay + 999) / 1000);
 }
 
 static void restart(struct supervisor *supervisor)
 {
     supervisor->restart_at = 0;
     if (start(supervisor, "/proc/self/exe") == NULL)
-        plan_restart(supervisor);
+        plan_restart(supervisor, 0);
 }
 
 static void ask_to_leave(struct process *process)
@@ -418,10 +421,11 @@ static void on_end(struct supervisor *supervisor, struct process *process, int s
         supervisor->exit_code = exit_code_of(status);
     } else {
         log_end(&ended, status);
-        if (now_ms() - ended.since >= HEALTHY_MS)
+        uint64_t now = now_ms();
+        if (now - ended.since >= HEALTHY_MS)
             supervisor->failures = 0;
         if (!supervisor->stopping)
-            plan_restart(supervisor);
+            plan_restart(supervisor, ended.stalled && ended.ticked != 0 ? now - ended.ticked : 0);
     }
 }
 

@@ -8,7 +8,7 @@
  *   as it does not live for 10 s. Connections wait in the backlog meanwhile. One that has never
  * been ready ends the supervisor with its exit code.
  * - A server that stops ticking for 4 s (--stall-timeout-ms; stuck in C, stopped) is killed and
- * replaced.
+ * replaced; the time that it did not tick counts as waited.
  * - SIGTERM and SIGINT stop everything, SIGHUP is passed on, SIGUSR2 upgrades: a server of the
  *   binary that is now at the supervisor's path starts beside the old one; once it is ready the old
  *   one drains, and the supervisor becomes the new binary itself, keeping its pid and children.

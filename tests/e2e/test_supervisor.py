@@ -120,6 +120,18 @@ def test_a_server_that_does_not_tick_is_replaced(kitchen):
     server.wait_for_log("did not tick for [4-9] s")
 
 
+def test_a_stall_behind_another_death_has_waited_already(kitchen):
+    server = kitchen("--stall-timeout-ms", 4000)
+    os.kill(server.pid, signal.SIGKILL)
+    second = successor(server, server.pid)
+    server.wait_for_log(START_LINE, 2)
+    os.kill(second, signal.SIGSTOP)
+    server.wait_for_log(rf"server process {second} did not tick for")
+    server.wait_for_log(START_LINE, 3)
+    assert not [line for line in server.log if "the next try is in" in line]
+    assert server.json("/") == "here"
+
+
 def test_a_server_that_was_frozen_with_its_supervisor_serves_on(kitchen):
     server = kitchen()
     both = [server.process.pid, server.pid]

@@ -6,7 +6,9 @@
 #include "server.h"
 #include "watchdog.h"
 
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define PENDING_LIMIT 65536 /* unprocessed bytes behind a running request */
@@ -17,8 +19,9 @@
 #define LEAVE_MS                                                                                   \
     200 /* a client that ended its side may wait for the answer, or have gone: it has so long */
 #define OUT_KEPT 65536 /* memory the loop's out buffer keeps between turns */
-#define LINGER_MS 5000
-#define LATE_MS 250 /* a deadline that fires later than this was held up by ourselves */
+#define LINGER_MS 5000 /* a client may take so long to end its side */
+#define QUIET_MS 500   /* and say nothing for so long, when the server stops */
+#define LATE_MS 250    /* a deadline that fires later than this was held up by ourselves */
 
 struct write {
     uv_write_t req;
@@ -47,6 +50,23 @@ void peri_conn_set_read_due(struct peri_conn *conn, uint64_t due)
         peri_timer_start(&conn->loop->timers, &conn->read_timer, due);
 }
 
+/* Whether the client's system has yet to say that it has all that was sent. */
+static bool has_unread(const struct peri_conn *conn)
+{
+    uv_os_fd_t fd;
+    int unread = 0;
+    return uv_fileno((const uv_handle_t *) &conn->tcp, &fd) == 0 &&
+           ioctl(fd, SIOCOUTQ, &unread) == 0 && unread > 0;
+}
+
+/* Until when a lingering connection waits for the next word of its client. A server that stops is
+ * not kept by clients that have their answer and never close. */
+static uint64_t end_of_quiet(const struct peri_conn *conn)
+{
+    uint64_t quiet = uv_now(&conn->loop->uv) + QUIET_MS;
+    return conn->loop->stopping && quiet < conn->linger_until ? quiet : conn->linger_until;
+}
+
 static void on_read_timer(struct peri_timer *timer)
 {
     struct peri_conn *conn = peri_container_of(timer, struct peri_conn, read_timer);
@@ -61,7 +81,9 @@ static void on_read_timer(struct peri_timer *timer)
         return;
     }
     conn->read_due = 0;
-    if (conn->state == PERI_CONN_OPEN && conn->exchange != NULL && !conn->ended)
+    if (conn->state == PERI_CONN_LINGERING && now < conn->linger_until && has_unread(conn))
+        peri_conn_set_read_due(conn, end_of_quiet(conn));
+    else if (conn->state == PERI_CONN_OPEN && conn->exchange != NULL && !conn->ended)
         peri_exchange_refuse(conn->exchange, 408);
     else
         peri_conn_close(conn);
@@ -163,7 +185,8 @@ static void linger(struct peri_conn *conn)
     }
     conn->state = PERI_CONN_LINGERING;
     peri_buf_deinit(&conn->pending);
-    peri_conn_set_read_due(conn, uv_now(&conn->loop->uv) + LINGER_MS);
+    conn->linger_until = uv_now(&conn->loop->uv) + LINGER_MS;
+    peri_conn_set_read_due(conn, end_of_quiet(conn));
     peri_conn_update_reading(conn);
 }
 
@@ -376,8 +399,10 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
             continue_now(conn);
         return;
     }
-    if (conn->state == PERI_CONN_LINGERING)
+    if (conn->state == PERI_CONN_LINGERING) {
+        peri_conn_set_read_due(conn, end_of_quiet(conn));
         return;
+    }
     struct turn turn = begin_turn();
     if (!peri_list_empty(&conn->turn)) { /* it has had its turn */
         peri_buf_add(&conn->pending, buf->base, (size_t) nread);
@@ -496,7 +521,9 @@ void peri_conn_take_over(struct peri_conn *conn, const struct peri_protocol *pro
 
 void peri_conn_stop(struct peri_conn *conn)
 {
-    if (conn->exchange == NULL && conn->protocol == NULL && conn->queued == 0)
+    if (conn->state == PERI_CONN_LINGERING)
+        peri_conn_set_read_due(conn, end_of_quiet(conn));
+    else if (conn->exchange == NULL && conn->protocol == NULL && conn->queued == 0)
         peri_conn_close(conn);
     else
         conn->close_after_write = conn->exchange == NULL;

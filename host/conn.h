@@ -56,6 +56,7 @@ struct peri_conn {
     struct peri_timer write_timer;
     struct peri_list turn; /* among those of the loop that wait for their turn */
     uint64_t read_due;     /* when reading has taken too long; 0: it may take its time */
+    uint64_t linger_until; /* at the latest, while it lingers */
     size_t queued;         /* bytes given to libuv that the socket has not taken */
     size_t queued_before;  /* the same when the write timer was started */
     uint8_t state;

@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT: stop accepting, finish what is in flight, exit 0. A second one cuts."""
 
 import signal
+import time
 
 import pytest
 
@@ -98,6 +99,45 @@ def test_idle_connections_do_not_delay_the_end(patient):
         silent.expect_end()
         begun.close()
         assert patient.wait() == 0
+
+
+def test_a_client_that_has_its_answer_and_never_closes_delays_nothing(serve):
+    def time_of_end():
+        """Seconds from the answer, behind which the server ends its side, to the server's end."""
+        server = serve("probe")
+        with server.connect() as conn:
+            conn.request("GET", "/sleep/300")
+            eventually(lambda: server.json("/sleeping") == 1, "the handler sleeps")
+            server.signal(signal.SIGTERM)
+            assert conn.answer().body == b'"slept"'
+            began = time.monotonic()
+            assert server.wait() == 0
+            return time.monotonic() - began
+
+    # A machine may be busy for a while, a server that lingers would take its 5 s every time.
+    assert any(time_of_end() < 4 for _ in range(3))
+
+
+def test_a_client_that_is_still_sending_gets_its_refusal_whole(serve):
+    def sends_on():
+        """Whether bytes are taken after the end was asked for, in place of a reset."""
+        server = serve("probe", "--max-body-bytes", 1000)
+        with server.connect() as conn:
+            conn.request("POST", "/body", "Content-Length: 1000000")
+            assert conn.answer().status == 413
+            server.signal(signal.SIGTERM)
+            eventually(server.is_refusing, "no more connections")
+            try:
+                for _ in range(20):
+                    conn.send(b"x" * 100)
+                    time.sleep(0.02)
+            except OSError:
+                return False
+            conn.close()
+            assert server.wait() == 0
+            return True
+
+    assert any(sends_on() for _ in range(3)) # unless the machine let it be silent for too long
 
 
 def test_requests_that_outlast_the_grace_are_cut(serve):

@@ -375,9 +375,13 @@ static int write_all(int fd, const struct peri_buf *bytes)
     return fsync(fd) != 0 ? -errno : 0;
 }
 
-/* Beside the file first, then in its place: a crash leaves the old one or the new one. */
+/* Beside the file first, then in its place: a crash leaves the old one or the new one. What is no
+ * file (a device, which root could replace) stays. */
 static int write_file(const char *path, const struct peri_buf *bytes)
 {
+    struct stat old;
+    if (stat(path, &old) == 0 && !S_ISREG(old.st_mode))
+        return S_ISDIR(old.st_mode) ? UV_EISDIR : UV_EFTYPE;
     struct peri_buf beside = {0};
     peri_buf_addf(&beside, "%s.%d.new%c", path, (int) getpid(), '\0');
     int fd = open(beside.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -413,12 +417,23 @@ static int read_file(int fd, struct peri_buf *bytes)
     }
 }
 
+/* What is no file might keep us waiting for bytes, or never end. */
+static int check_regular(int fd)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return -errno;
+    return S_ISREG(info.st_mode) ? 0 : S_ISDIR(info.st_mode) ? UV_EISDIR : UV_EFTYPE;
+}
+
 static void load_run(struct peri_job *job)
 {
     struct snapshot_job *self = peri_container_of(job, struct snapshot_job, job);
     struct peri_buf bytes = {0};
-    int fd = open(self->path, O_RDONLY | O_CLOEXEC);
-    self->rc = fd < 0 ? -errno : read_file(fd, &bytes);
+    int fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    self->rc = fd < 0 ? -errno : check_regular(fd);
+    if (self->rc == 0)
+        self->rc = read_file(fd, &bytes);
     if (fd >= 0)
         close(fd);
     if (self->rc == 0)
@@ -431,6 +446,10 @@ static int snapshot_finish(lua_State *L, struct peri_op *op)
     struct snapshot_job *self = peri_container_of(op, struct snapshot_job, job.op);
     if (self->rc == UV_EINVAL)
         return peri_push_error_text(L, "EINVAL", "the file is no complete snapshot");
+    if (self->rc == UV_EFTYPE)
+        return peri_push_error_text(
+            L, "EINVAL",
+            lua_pushfstring(L, "%s is no regular file: snapshots are kept in one", self->path));
     if (self->rc < 0)
         return peri_push_failure(L, self->rc, self->path);
     lua_pushboolean(L, 1);

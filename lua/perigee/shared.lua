@@ -178,7 +178,7 @@ end
 --- Writes a snapshot of the store to a file, whole or not at all. Lua goes on meanwhile.
 ---@async
 ---@param path string
----@return boolean? ok, { code: string, message: string }? err
+---@return boolean? ok, { code: string, message: string }? err `EINVAL` for what is there and no file
 function M.save(path)
   return shared.save(path)
 end

@@ -88,6 +88,7 @@ if #names == 0 and real then
     "net",
     "process",
     "schedule",
+    "shared",
     "sync",
     "task",
     "time",

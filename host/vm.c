@@ -7,6 +7,7 @@
 #include "framework.h"
 #include "hop.h"
 #include "json_lua.h"
+#include "load_io.h"
 #include "log.h"
 #include "protect.h"
 #include "slice.h"
@@ -65,8 +66,7 @@ static int text_load(lua_State *L)
     return lua_gettop(L);
 }
 
-/* For whoever watches the files of an app. */
-static void list_file(lua_State *L, const char *name)
+void peri_vm_list_file(lua_State *L, const char *name)
 {
     struct peri_vm *vm = peri_vm_of(L);
     if (name != NULL && vm->lists_files)
@@ -78,7 +78,7 @@ static int text_loadfile(lua_State *L)
 {
     const char *name = luaL_optstring(L, 1, NULL);
     bool has_env = !lua_isnone(L, 3);
-    list_file(L, name);
+    peri_vm_list_file(L, name);
     if (peri_texts_load(peri_vm_of(L)->texts, L, name) != LUA_OK) {
         lua_pushnil(L);
         lua_insert(L, -2);
@@ -102,27 +102,41 @@ static int text_dofile(lua_State *L)
 {
     const char *name = luaL_optstring(L, 1, NULL);
     lua_settop(L, 1);
-    list_file(L, name);
+    peri_vm_list_file(L, name);
     if (peri_texts_load(peri_vm_of(L)->texts, L, name) != LUA_OK)
         return lua_error(L);
     lua_callk(L, 0, LUA_MULTRET, 0, after_dofile);
     return after_dofile(L, LUA_OK, 0);
 }
 
+/* package.searchpath(name, package.path), as the first VM of the load has found it. Pushes the
+ * file, or nil and where it was looked for. */
+static void search_path(lua_State *L)
+{
+    struct peri_texts *texts = peri_vm_of(L)->texts;
+    lua_settop(L, 1);
+    lua_getglobal(L, LUA_LOADLIBNAME);
+    lua_getfield(L, 2, "path");
+    const char *key = lua_pushfstring(L, "%s\n%s", lua_tostring(L, 1), luaL_tolstring(L, 3, NULL));
+    if (peri_texts_recall(texts, L, key))
+        return;
+    lua_getfield(L, 2, "searchpath");
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 3);
+    lua_call(L, 2, 2);
+    peri_texts_remember(texts, peri_vm_of(L), key, lua_tostring(L, -2), lua_tostring(L, -1));
+}
+
 /* The searcher for Lua files of `require`: like the standard one, text only. */
 static int search_file(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    lua_getglobal(L, LUA_LOADLIBNAME);
-    lua_getfield(L, -1, "searchpath");
-    lua_pushvalue(L, 1);
-    lua_getfield(L, -3, "path");
-    lua_call(L, 2, 2);
+    search_path(L);
     if (lua_isnil(L, -2))
         return 1; /* the list of places that were tried */
     lua_pop(L, 1);
     const char *file = lua_tostring(L, -1);
-    list_file(L, file);
+    peri_vm_list_file(L, file);
     if (peri_texts_load(peri_vm_of(L)->texts, L, file) != LUA_OK)
         return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, file,
                           lua_tostring(L, -1));
@@ -171,6 +185,7 @@ static int open_libraries(lua_State *L)
 {
     luaL_openlibs(L);
     open_loaders(L);
+    peri_load_io_open(L);
     peri_task_open_types(L);
     peri_coroutine_open(L);
     luaL_newmetatable(L, ERROR_TYPE);

@@ -92,6 +92,9 @@ int peri_vm_load(struct peri_vm *vm, const struct peri_config *config, struct pe
  * look in its folder first. Returns false with a message pushed when there is none. May raise. */
 bool peri_vm_find_app(lua_State *L, const char *path);
 
+/* Notes that the app has read this file, for whoever watches its files. NULL is none. */
+void peri_vm_list_file(lua_State *L, const char *name);
+
 /* Begins to call the function at a registry reference. After `timeout_ms` (0: never) the task is
  * cancelled. `call` stays where it is until it has ended, which may be before this returns. */
 void peri_vm_begin(struct peri_vm *vm, struct peri_call *call, int function, uint64_t timeout_ms);

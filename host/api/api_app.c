@@ -4,6 +4,7 @@
 #include "config.h"
 #include "embed.h"
 #include "router.h"
+#include "texts.h"
 #include "vm.h"
 
 #include <lauxlib.h>
@@ -24,6 +25,37 @@ static int app_find(lua_State *L)
         return 2;
     }
     return 1;
+}
+
+/* Returns the text, or nil with why not and whether there is no such file. */
+static int push_text(lua_State *L, const char *path, bool regular)
+{
+    struct peri_buf text = {0};
+    int rc = peri_texts_read(peri_vm_of(L)->texts, peri_vm_of(L), path, regular, &text);
+    if (rc == 0) {
+        lua_pushlstring(L, text.data, text.len);
+        peri_buf_deinit(&text);
+        return 1;
+    }
+    peri_buf_deinit(&text);
+    lua_pushnil(L);
+    lua_pushstring(L, strerror(-rc));
+    lua_pushboolean(L, rc == UV_ENOENT);
+    return 3;
+}
+
+/* read_text(path): a file that the app is made of; while it loads, as it was for the first VM. */
+static int app_read_text(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    peri_vm_list_file(L, path);
+    return push_text(L, path, false);
+}
+
+/* read_source(path): the same for a file that is to be shown: what is no file is not opened. */
+static int app_read_source(lua_State *L)
+{
+    return push_text(L, luaL_checkstring(L, 1), true);
 }
 
 /* path_error(path): what is wrong with the path of an operation; nil when nothing is. */
@@ -248,6 +280,8 @@ static const luaL_Reg app_functions[] = {
     {"limits", app_limits},
     {"path_error", app_path_error},
     {"read_input", app_read_input},
+    {"read_source", app_read_source},
+    {"read_text", app_read_text},
     {"run_help", app_run_help},
     {"set_state", peri_request_set_state},
     {"settings", app_settings},

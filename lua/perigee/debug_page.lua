@@ -4,6 +4,7 @@
 
 local headers = require("perigee.headers")
 local response = require("perigee.response")
+local source = require("perigee.source")
 
 local M = {}
 
@@ -75,21 +76,11 @@ end
 
 -- The lines of a file around one of them: { number, text }.
 local function excerpt(path, line)
-  local file = io.open(path, "r")
   local list = {}
-  if not file then
-    return list
+  local lines = source.lines(path) or {}
+  for number = math.max(line - AROUND, 1), math.min(line + AROUND, #lines) do
+    list[#list + 1] = { number, lines[number] }
   end
-  local number = 0
-  for text in file:lines() do
-    number = number + 1
-    if number > line + AROUND then
-      break
-    elseif number >= line - AROUND then
-      list[#list + 1] = { number, text }
-    end
-  end
-  file:close()
   return list
 end
 

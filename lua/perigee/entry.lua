@@ -2,6 +2,7 @@
 --- mistake in it into a message that fits on a screen.
 local errors = require("perigee.errors")
 local host = require("perigee.host")
+local source = require("perigee.source")
 local threaded = require("perigee.threaded")
 
 local M = {}
@@ -12,23 +13,12 @@ local MAX_FRAMES = 8
 
 --- The lines of `file` around `line`, numbered, with a mark at it; "" when they cannot be read.
 local function excerpt(file, line)
-  local handle = io.open(file, "r")
-  if not handle then
-    return ""
-  end
   local lines = {}
-  local number = 0
-  for text in handle:lines() do
-    number = number + 1
-    if number > line then
-      break
-    end
-    if number >= line - 2 then
-      local mark = number == line and ">" or " "
-      lines[#lines + 1] = ("  %s %4d | %s"):format(mark, number, text:sub(1, 120))
-    end
+  local all = source.lines(file) or {}
+  for number = math.max(line - 2, 1), math.min(line, #all) do
+    local mark = number == line and ">" or " "
+    lines[#lines + 1] = ("  %s %4d | %s"):format(mark, number, all[number]:sub(1, 120))
   end
-  handle:close()
   return #lines > 0 and "\n\n" .. table.concat(lines, "\n") or ""
 end
 

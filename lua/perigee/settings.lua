@@ -15,7 +15,6 @@ local model = require("perigee.model")
 local M = {}
 
 local MASK = "**********"
-local ENOENT = 2
 
 local OPTIONS = {
   prefix = "string", -- of names in the environment and in the file
@@ -89,17 +88,11 @@ local function read_env_file(options)
   if type(name) == "string" and name:sub(1, 1) == "/" then
     path = name
   end
-  local file, message, code = io.open(path, "r")
-  if not file and code == ENOENT and type(name) ~= "string" then
+  local text, message, missing = host.app.read_text(path)
+  if not text and missing and type(name) ~= "string" then
     return {} -- one that nobody asked for may be missing, and nothing else
-  end
-  local text
-  if file then
-    text, message = file:read("a")
-    file:close()
-  end
-  if not text then
-    errors.raise("perigee.settings: '%s' cannot be read: %s", path, message:match("[^: ][^:]*$"))
+  elseif not text then
+    errors.raise("perigee.settings: '%s' cannot be read: %s", path, message)
   end
   local values, line = M.parse_env(text)
   if not values then

@@ -1,9 +1,26 @@
 --- What an app's source says around its declarations: the names of handlers and the comments above
 --- routes. Lua keeps neither at run time, but the files are still there.
 
+local host = require("perigee.host")
+
 local M = {}
 
 local files = {} -- lines by path; false for a file that cannot be read
+
+--- The lines of a file; false when it cannot be read, or is none: a chunk may have the name of a pipe.
+---@param path string
+---@return string[]|false
+function M.lines(path)
+  local text = host.app.read_source(path)
+  if not text then
+    return false
+  end
+  local lines = {}
+  for line in (text:sub(-1) == "\n" and text or text .. "\n"):gmatch("(.-)\n") do
+    lines[#lines + 1] = line
+  end
+  return lines
+end
 
 local function lines_of(source)
   local path = source and source:match("^@(.+)$")
@@ -11,16 +28,7 @@ local function lines_of(source)
     return nil
   end
   if files[path] == nil then
-    local file = io.open(path, "r")
-    files[path] = false
-    if file then
-      local lines = {}
-      for line in file:lines() do
-        lines[#lines + 1] = line
-      end
-      file:close()
-      files[path] = lines
-    end
+    files[path] = M.lines(path)
   end
   return files[path] or nil
 end

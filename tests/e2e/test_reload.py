@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import threading
 
@@ -413,6 +414,152 @@ def test_files_that_change_while_they_are_loaded_are_no_second_version(serve, wr
                 conn = together.enter_context(server.connect())
                 assert json.loads(conn.get("/").body) == [expected, expected]
         reload(server)
+
+
+# Each VM tells all that it has read, and then waits for the editor to write again.
+READER = """
+local perigee = require("perigee")
+local shared = perigee.shared
+local t = perigee.types
+local folder = "%s/"
+local settings = perigee.settings({ number = t.integer })
+
+local function read(name)
+  local file <close> = io.open(folder .. name)
+  return file and file:read("a") or "missing"
+end
+
+local lines = {}
+for line in io.lines(folder .. "data.txt") do
+  lines[#lines + 1] = line
+end
+local found, optional = pcall(require, "optional")
+shared.push("seen", table.concat({
+  settings.number,
+  require("number"),
+  dofile(folder .. "number.lua"),
+  found and optional or "missing",
+  (loadfile(folder .. "optional.lua") or function() return "missing" end)(),
+  read("data.txt"),
+  read("optional.txt"),
+  table.concat(lines, ","),
+}, " "))
+assert(io.open(folder .. "pipe")):read("a") -- no file: not kept
+local app = perigee.app()
+local on_worker = perigee.threaded(function() return settings.number end)
+app:get("/", function()
+  local seen = {}
+  for i = 1, shared.length("seen") do
+    seen[i] = shared.pop("seen")
+  end
+  return { loop = settings.number, worker = on_worker(), seen = seen }
+end)
+return app
+"""
+
+
+class Editor:
+    """Writes all files of an app again and again, in place and by rename, and lets its VMs go on."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.number = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_stopped)
+        os.mkfifo(folder / "pipe")
+        self.write()
+
+    def write(self):
+        self.number += 1
+        files = {
+            ".env": f"NUMBER={self.number}",
+            "number.lua": f"return {self.number}",
+            "data.txt": f"{self.number}\n{self.number}",
+        }
+        for name in ("optional.lua", "optional.txt"):
+            if self.number % 2 == 0:
+                files[name] = f"return {self.number}"
+            else:
+                (self.folder / name).unlink(missing_ok=True)
+        for name, text in files.items():
+            fresh = self.folder / f".{name}.new"
+            fresh.write_text(text)
+            fresh.rename(self.folder / name)
+
+    def _write_until_stopped(self):
+        while not self._stopped.wait(0.001):
+            self.write()
+            with contextlib.suppress(OSError): # nobody reads
+                os.close(os.open(self.folder / "pipe", os.O_WRONLY | os.O_NONBLOCK))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopped.set()
+        self._thread.join()
+
+
+def test_all_threads_serve_the_version_that_the_first_one_read(serve, tmp_path):
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "app.lua").write_text(READER % folder)
+    with Editor(folder):
+        server = serve(folder, "--loops", 4, "--threads", 2)
+        for _ in range(3):
+            answer = server.json("/")
+            seen = answer["seen"]
+            assert len(seen) == 6 and len(set(seen)) == 1
+            assert answer["loop"] == answer["worker"] == int(seen[0].split()[0])
+            reload(server)
+
+
+# Writes while it loads, under other names as well, and reads what it has written.
+WRITER = """
+local perigee = require("perigee")
+local folder = "%s/"
+
+local function read(name)
+  local file <close> = io.open(folder .. name)
+  return file and file:read("a") or "missing"
+end
+
+local function write(name, text)
+  local file <close> = assert(io.open(folder .. name, "w"))
+  file:write(text)
+end
+
+local notes = { read("made"), tostring(loadfile(folder .. "made.lua")), tostring(pcall(require, "made")) }
+write("made", "1")
+notes[#notes + 1] = read("made")
+write("made", "2")
+notes[#notes + 1] = read("made")
+notes[#notes + 1] = read("link")
+write("made.lua", "return 3")
+notes[#notes + 1] = dofile(folder .. "made.lua")
+notes[#notes + 1] = require("made")
+write("fresh", "4")
+assert(os.rename(folder .. "fresh", folder .. "made"))
+notes[#notes + 1] = read("made")
+assert(os.remove(folder .. "made"))
+assert(os.remove(folder .. "made.lua"))
+notes[#notes + 1] = read("made")
+
+local app = perigee.app()
+app:get("/", function() return notes end)
+return app
+"""
+
+
+def test_an_app_that_writes_while_it_loads_reads_what_it_has_written(serve, tmp_path):
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "app.lua").write_text(WRITER % folder)
+    (folder / "link").symlink_to("made")
+    server = serve(folder, "--loops", 1)
+    missing = ["missing", "nil", "false"]
+    assert server.json("/") == [*missing, "1", "2", "2", 3, 3, "4", "missing"]
 
 
 @pytest.mark.memory

@@ -216,6 +216,14 @@ function M.install()
           end
         end
       end,
+      read_source = function(path)
+        local file = io.open(path, "r")
+        local text = file and file:read("a")
+        if file then
+          file:close()
+        end
+        return text
+      end,
       find = function(path)
         return path
       end,

@@ -510,20 +510,26 @@ void peri_task_interrupt(struct peri_task *task)
         op->cancel(op);
 }
 
-static void cancel_list(struct peri_list *tasks, const char *reason)
+/* Calls `visit` for the tasks of a list. It may wake any of them, which moves these to another one:
+ * they are not visited then. */
+static void each(struct peri_list *tasks, void (*visit)(struct peri_task *task, const char *reason),
+                 const char *reason)
 {
-    struct peri_list *next = NULL;
-    for (struct peri_list *at = tasks->next; at != tasks; at = next) {
-        next = at->next; /* cancelling moves a parked task to the ready ones */
-        peri_task_cancel(peri_container_of(at, struct peri_task, link), reason);
+    struct peri_list batch;
+    struct peri_list *link;
+    peri_list_init(&batch);
+    peri_list_take(&batch, tasks);
+    while ((link = peri_list_pop(&batch)) != NULL) {
+        peri_list_append(tasks, link);
+        visit(peri_container_of(link, struct peri_task, link), reason);
     }
 }
 
 void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason)
 {
-    cancel_list(&tasks->ready, reason);
-    cancel_list(&tasks->slow, reason);
-    cancel_list(&tasks->parked, reason);
+    each(&tasks->ready, peri_task_cancel, reason);
+    each(&tasks->slow, peri_task_cancel, reason);
+    each(&tasks->parked, peri_task_cancel, reason);
 }
 
 struct peri_task *peri_task_current(lua_State *L)

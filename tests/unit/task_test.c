@@ -525,6 +525,25 @@ static void errors_of_the_system_have_a_code_and_read_well(void **state)
          "nil,EMFILE,too many open files");
 }
 
+/* The parent has waited for longer than the child: it comes first. */
+static void cancelling_all_reaches_tasks_that_it_wakes(void **state)
+{
+    (void) state;
+    struct run run;
+    start(&run, "require('perigee.host').task.group(function(g)\n"
+                "  g:spawn(function() sleep(1) gate() sleep(1000000) end)\n"
+                "  g:spawn(function() log(pcall(sleep, 1000000)) end)\n"
+                "end)");
+    while (world.gate_count == 0)
+        uv_run(&world.loop, UV_RUN_ONCE);
+    open_gate(0);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+    peri_tasks_cancel(&world.vm.tasks, "all of them");
+    settle();
+    assert_true(run.ended);
+    logged("false,cancelled: all of them error,cancelled: all of them");
+}
+
 int main(void)
 {
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -565,6 +584,7 @@ int main(void)
         test(tasks_leave_no_memory_behind),
         test(only_text_is_loaded),
         test(errors_of_the_system_have_a_code_and_read_well),
+        test(cancelling_all_reaches_tasks_that_it_wakes),
     };
 #undef test
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -285,6 +285,7 @@ void peri_generation_cancel(struct peri_loop *loop, unsigned cleanup_ms, const c
         if (vm->life.phase == PERI_CLOSED)
             continue;
         peri_tasks_bound_cleanup(&vm->tasks, cleanup_ms);
+        peri_tasks_end_by(&vm->tasks, peri_timers_now(vm->timers) + cleanup_ms);
         peri_tasks_cancel(&vm->tasks, reason);
     }
 }

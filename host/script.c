@@ -106,8 +106,9 @@ static void end_all(struct peri_loop *loop, struct peri_vm *vm)
     struct peri_timer patience = {.fire = on_patience_over};
     peri_timers_thaw(vm->timers);
     peri_loop_cut(loop);
-    peri_tasks_cancel(&vm->tasks, "the script has ended");
     uv_update_time(&loop->uv);
+    peri_tasks_end_by(&vm->tasks, uv_now(&loop->uv) + PATIENCE_MS / 2);
+    peri_tasks_cancel(&vm->tasks, "the script has ended");
     peri_timer_start(&loop->timers, &patience, uv_now(&loop->uv) + PATIENCE_MS);
     while (vm->tasks.alive > 0 && peri_timer_runs(&patience))
         uv_run(&loop->uv, UV_RUN_ONCE);

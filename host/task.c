@@ -25,6 +25,8 @@ struct peri_grace {
     bool over;
 };
 
+#define LAST_WORDS_MS 100 /* for the cleanup of what was forced to end */
+
 #define CLEANUP_FRAMES                                                                             \
     200 /* calls below a `<close>` variable that may wait in a cancelled scope                     \
          */
@@ -129,6 +131,7 @@ void peri_tasks_close(struct peri_tasks *tasks)
     if (tasks->loop == NULL)
         return;
     peri_timer_stop(timers_of(tasks), &tasks->rest);
+    peri_timer_stop(timers_of(tasks), &tasks->last_call);
     uv_close((uv_handle_t *) &tasks->prepare, NULL);
     uv_close((uv_handle_t *) &tasks->check, NULL);
     uv_close((uv_handle_t *) &tasks->idle, NULL);
@@ -530,6 +533,32 @@ void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason)
     each(&tasks->ready, peri_task_cancel, reason);
     each(&tasks->slow, peri_task_cancel, reason);
     each(&tasks->parked, peri_task_cancel, reason);
+}
+
+/* A task that nobody has cancelled began later: it is the app's stop. */
+static void force(struct peri_task *task, const char *reason)
+{
+    (void) reason;
+    if (task->root.seen != NULL)
+        peri_scope_force(&task->root, task->root.seen);
+}
+
+static void on_last_call(struct peri_timer *timer)
+{
+    struct peri_tasks *tasks = peri_container_of(timer, struct peri_tasks, last_call);
+    tasks->cleanup_ms = LAST_WORDS_MS;
+    each(&tasks->ready, force, NULL);
+    each(&tasks->slow, force, NULL);
+    each(&tasks->parked, force, NULL);
+}
+
+void peri_tasks_end_by(struct peri_tasks *tasks, uint64_t due)
+{
+    struct peri_timer *last_call = &tasks->last_call;
+    if (peri_timer_runs(last_call) && last_call->due <= due)
+        return;
+    last_call->fire = on_last_call;
+    peri_timer_start(timers_of(tasks), last_call, due);
 }
 
 struct peri_task *peri_task_current(lua_State *L)

@@ -127,6 +127,7 @@ struct peri_tasks {
     unsigned events_before; /* ... and the one before it */
     uint64_t rest_until;    /* uv_hrtime(): slow tasks leave the loop to the others until then */
     struct peri_timer rest;
+    struct peri_timer last_call;
     uint64_t collect_after;    /* uv_hrtime(): no collection at the end of a task before */
     struct peri_place *places; /* that were logged, see slice.c */
     unsigned place_count;
@@ -231,6 +232,10 @@ void peri_tasks_cancel(struct peri_tasks *tasks, const char *reason);
 /* From now on whatever cleans up may wait for so long, also where it has begun, and what has been
  * cancelled may compute for so long. */
 void peri_tasks_bound_cleanup(struct peri_tasks *tasks, unsigned ms);
+
+/* At this time (of the timers' clock) what has been cancelled is forced to end, shields or not. Of
+ * several times the first one counts. */
+void peri_tasks_end_by(struct peri_tasks *tasks, uint64_t due);
 
 /* The running task; NULL outside of tasks. */
 struct peri_task *peri_task_current(lua_State *L);

@@ -337,26 +337,36 @@ static void show(struct peri_worker *worker)
         peri_inspect_worker(worker->vm, worker->task, link);
 }
 
+/* When the grace is over that a stopping process gives, or at least its version of the app; in
+ * milliseconds. */
+static uint64_t end_of_grace(const struct peri_worker *worker)
+{
+    uint64_t now = uv_hrtime() / 1000000;
+    uint64_t due = now + worker->vm->app.limits.shutdown_grace_ms;
+    uint64_t stop_by = atomic_load(&threads.stop_by) / 1000000;
+    if (stop_by != 0 && stop_by < due)
+        due = stop_by > now ? stop_by : now;
+    return due;
+}
+
 static void on_cut(struct peri_timer *timer)
 {
     struct peri_worker *worker = peri_container_of(timer, struct peri_worker, cut);
+    struct peri_tasks *tasks = &worker->vm->tasks;
     atomic_store(&worker->hurry, true);
-    peri_tasks_bound_cleanup(&worker->vm->tasks, LAST_CLEANUP_MS);
-    peri_tasks_cancel(&worker->vm->tasks, "the server stops");
+    peri_tasks_bound_cleanup(tasks, LAST_CLEANUP_MS);
+    peri_tasks_end_by(tasks, end_of_grace(worker) + LAST_CLEANUP_MS);
+    peri_tasks_cancel(tasks, "the server stops");
 }
 
 /* No request waits for this worker any more. What it still runs stands behind answers, and has the
  * grace that it would have on a loop. */
 static void give_grace(struct peri_worker *worker)
 {
-    uint64_t now = uv_hrtime() / 1000000;
-    uint64_t due = now + worker->vm->app.limits.shutdown_grace_ms;
-    uint64_t stop_by = atomic_load(&threads.stop_by) / 1000000;
-    if (stop_by != 0 && stop_by < due)
-        due = stop_by;
-    if (due <= now)
+    uint64_t due = end_of_grace(worker);
+    if (due <= uv_hrtime() / 1000000)
         on_cut(&worker->cut);
-    else
+    else if (!peri_timer_runs(&worker->cut) || due < worker->cut.due)
         peri_timer_start(&worker->timers, &worker->cut, due);
 }
 
@@ -726,7 +736,16 @@ void peri_workers_release(struct peri_workers *workers)
 
 void peri_workers_stop_by(uint64_t due_ns)
 {
+    pthread_mutex_lock(&threads.lock);
     atomic_store(&threads.stop_by, due_ns);
+    for (struct peri_list *at = threads.workers.next; at != &threads.workers; at = at->next) {
+        struct peri_workers *workers = peri_container_of(at, struct peri_workers, link);
+        pthread_mutex_lock(&workers->lock);
+        for (unsigned i = 0; workers->closing && i < workers->started; i++)
+            tell(&workers->all[i], "the server stops"); /* it has less time than it thought */
+        pthread_mutex_unlock(&workers->lock);
+    }
+    pthread_mutex_unlock(&threads.lock);
 }
 
 bool peri_workers_wait(uint64_t timeout_ms)

@@ -149,6 +149,17 @@ def test_requests_that_outlast_the_grace_are_cut(serve):
         assert server.wait() == 0
 
 
+@pytest.mark.parametrize("where", ["loop", "worker"])
+def test_a_shield_of_minutes_ends_with_the_grace(serve, where):
+    server = serve("threads", "--shutdown-grace-ms", 100)
+    with server.connect() as conn:
+        conn.request("GET", f"/shielded/{where}")
+        server.wait_for_log("shielded")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+    server.wait_for_log("closed: cancelled: ")
+
+
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_cuts_at_once(patient, first, second):

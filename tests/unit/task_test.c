@@ -544,6 +544,49 @@ static void cancelling_all_reaches_tasks_that_it_wakes(void **state)
     logged("false,cancelled: all of them error,cancelled: all of them");
 }
 
+/* Ends the tasks as a server that stops does. */
+static void cut(unsigned cleanup_ms)
+{
+    struct peri_tasks *tasks = &world.vm.tasks;
+    peri_tasks_bound_cleanup(tasks, cleanup_ms);
+    peri_tasks_end_by(tasks, uv_now(&world.loop) + cleanup_ms);
+    peri_tasks_cancel(tasks, "the server stops");
+}
+
+static void a_shield_of_minutes_holds_until_the_last_call(void **state)
+{
+    (void) state;
+    struct run run;
+    start(&run, "task = require('perigee.host').task\n"
+                "task.shield(600000, function()\n"
+                "  local c <close> = closing(function() sleep(1) log('closed') end)\n"
+                "  task.group(function(g)\n"
+                "    g:spawn(function() task.shield(600000, sleep, 600000) end)\n"
+                "    log(pcall(sleep, 600000))\n"
+                "    log(pcall(sleep, 600000))\n"
+                "  end)\n"
+                "end)\n");
+    cut(20);
+    uv_run(&world.loop, UV_RUN_NOWAIT);
+    assert_false(run.ended);
+    settle();
+    assert_true(run.ended);
+    logged("false,cancelled: the server stops false,cancelled: the server stops closed");
+}
+
+static void what_begins_behind_the_last_call_is_not_forced(void **state)
+{
+    (void) state;
+    struct run run;
+    start(&run, "require('perigee.host').task.shield(600000, sleep, 600000)");
+    cut(1);
+    struct run stop; /* as the app's stop does */
+    start(&stop, "sleep(30) log('stopped')");
+    settle();
+    assert_true(run.ended && stop.ended);
+    logged("error,cancelled: the server stops stopped");
+}
+
 int main(void)
 {
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -585,6 +628,8 @@ int main(void)
         test(only_text_is_loaded),
         test(errors_of_the_system_have_a_code_and_read_well),
         test(cancelling_all_reaches_tasks_that_it_wakes),
+        test(a_shield_of_minutes_holds_until_the_last_call),
+        test(what_begins_behind_the_last_call_is_not_forced),
     };
 #undef test
     return cmocka_run_group_tests(tests, NULL, NULL);

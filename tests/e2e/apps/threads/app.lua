@@ -396,4 +396,20 @@ for _, name in ipairs({ "plain", "threaded" }) do
   )
 end
 
+local function shielded()
+  perigee.task.shield(3600000, function()
+    local noted <close> = setmetatable({}, {
+      __close = function(_, err)
+        print("closed: " .. tostring(err))
+      end,
+    })
+    print("shielded")
+    perigee.sleep(3600000)
+    return noted
+  end)
+end
+
+app:get("/shielded/loop", shielded)
+app:get("/shielded/worker", perigee.threaded(shielded))
+
 return app

@@ -150,8 +150,8 @@ def test_requests_that_outlast_the_grace_are_cut(serve):
 
 
 @pytest.mark.parametrize("where", ["loop", "worker"])
-def test_a_shield_of_minutes_ends_with_the_grace(serve, where):
-    server = serve("threads", "--shutdown-grace-ms", 100)
+def test_a_shield_of_minutes_ends_with_the_grace(serve, where, tmp_path):
+    server = serve("threads", "--shutdown-grace-ms", 100, env={"NOTES": str(tmp_path)})
     with server.connect() as conn:
         conn.request("GET", f"/shielded/{where}")
         server.wait_for_log("shielded")

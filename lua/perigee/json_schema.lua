@@ -1,6 +1,10 @@
 --- Types as JSON Schema (2020-12), written as Pydantic and FastAPI write it: titles from names, null as
 --- an `anyOf`, models and named enums as references. What clients send ("input") and what they get
 --- ("output") may differ for the same model; it then has two definitions.
+---
+--- A document is FastAPI's to the byte, and FastAPI takes its definitions through a model of JSON Schema,
+--- which puts the words into its own order and makes bounds floats, while what stands in paths is left as
+--- Pydantic made it. So there are two ways to write a schema, and a generator is in one of them at a time.
 
 local json = require("perigee.json")
 local ordered = require("perigee.ordered")
@@ -17,6 +21,42 @@ local Schema = ordered.shape({
   "deprecated", "readOnly", "writeOnly", "examples", "discriminator",
 })
 M.Schema = Schema
+
+-- stylua: ignore start
+local TYPE = {
+  "$ref", "anyOf", "oneOf", "discriminator", "const", "enum", "type", "properties", "required",
+}
+local LIMITS = {
+  "writeOnly", "format", "contentMediaType", "contentEncoding", "uniqueItems", "prefixItems", "items",
+  "minItems", "maxItems", "additionalProperties", "patternProperties", "propertyNames",
+  "minProperties", "maxProperties", "multipleOf", "maximum", "minimum", "exclusiveMaximum",
+  "exclusiveMinimum", "minLength", "maxLength", "pattern",
+}
+local NOTES = { "description", "deprecated", "examples" }
+local REST = { "default", "readOnly" }
+-- stylua: ignore end
+
+local function joined(...)
+  local keys = {}
+  for _, list in ipairs({ ... }) do
+    table.move(list, 1, #list, #keys + 1, keys)
+  end
+  return ordered.shape(keys)
+end
+
+-- How a schema is written that stands in paths; and one whose limits are added to what is said about it.
+local TITLE = { "title" }
+local Inline = joined(TYPE, LIMITS, TITLE, NOTES, REST)
+local Late = joined(TYPE, TITLE, NOTES, LIMITS, REST)
+M.Inline = Inline
+
+-- The same with the title that FastAPI adds at the end to what has none, by their metatables.
+local TITLED = {
+  [getmetatable(Inline({}))] = joined(TYPE, LIMITS, NOTES, REST, TITLE),
+  [getmetatable(Late({}))] = joined(TYPE, NOTES, LIMITS, REST, TITLE),
+}
+
+local Discriminator = ordered.shape({ "propertyName", "mapping" })
 
 local UPPER = {}
 for byte = string.byte("a"), string.byte("z") do
@@ -40,20 +80,21 @@ end
 ---@class perigee.SchemaGenerator
 ---@field prefix string in front of names in references
 ---@field separate boolean whether input and output may have definitions of their own
----@field number fun(bound: number): number how bounds are written
+---@field is_document boolean whether what is no definition is written as it stands in paths
+---@field shape fun(fields: table): table how the schema at hand is written
+---@field is_defining? boolean whether that is part of a definition, whose keys Pydantic sorts
 local Generator = {}
 Generator.__index = Generator
 
 --- Collects the definitions of one document.
----@param settings { prefix: string, separate?: boolean, number?: fun(bound: number): number }
+---@param settings { prefix: string, separate?: boolean, is_document?: boolean }
 ---@return perigee.SchemaGenerator
 function M.new(settings)
   return setmetatable({
     prefix = settings.prefix,
     separate = settings.separate ~= false,
-    number = settings.number or function(bound)
-      return bound
-    end,
+    is_document = settings.is_document or false,
+    shape = settings.is_document and Inline or Schema,
     entries = { input = {}, output = {} }, -- by mode and node
     differing = {}, -- whether input and output differ, by node
     list = {}, -- all entries in the order they were reached
@@ -80,8 +121,8 @@ local function json_type(value)
   return value == json.null and "null" or type(value)
 end
 
-local function values_schema(values)
-  local schema = Schema({})
+local function values_schema(generator, values)
+  local schema = generator.shape({})
   if #values == 1 then
     schema.const = values[1]
   else
@@ -101,7 +142,6 @@ local FORMATS = {
   date = "date",
   time = "time",
   duration = "duration",
-  email = "email",
   ipv4 = "ipv4",
   ipv6 = "ipv6",
 }
@@ -109,13 +149,13 @@ local FORMATS = {
 local writers = {}
 
 for kind, format in pairs(FORMATS) do
-  writers[kind] = function()
-    return Schema({ type = "string", format = format })
+  writers[kind] = function(generator)
+    return generator.shape({ type = "string", format = format })
   end
 end
 
-function writers.string(_, node)
-  return Schema({
+function writers.string(generator, node)
+  return generator.shape({
     type = "string",
     minLength = node.min_length,
     maxLength = node.max_length,
@@ -123,11 +163,19 @@ function writers.string(_, node)
   })
 end
 
+local function late(generator, schema)
+  return generator.shape == Inline and Late(schema) or schema
+end
+
 function writers.secret(generator, node)
   local schema = writers.string(generator, node)
   schema.format = "password"
   schema.writeOnly = true
-  return schema
+  return schema.minLength == nil and schema.maxLength == nil and late(generator, schema) or schema
+end
+
+function writers.email(generator)
+  return late(generator, generator.shape({ type = "string", format = "email" }))
 end
 
 -- Integers beyond it are not written as floats: they would be rounded.
@@ -142,14 +190,14 @@ local BOUNDS = {
 }
 
 local function bounded(generator, node, kind)
-  local schema = Schema({ type = kind })
+  local schema = generator.shape({ type = kind })
+  local as_floats = node.kind == "decimal" or (generator.is_document and generator.shape == Schema)
   for _, pair in ipairs(BOUNDS) do
     local number = tonumber(node[pair[1]])
-    if number then
-      local is_rounded = math.type(number) == "integer"
-        and (number > MOST_EXACT or number < -MOST_EXACT)
-      schema[pair[2]] = is_rounded and number or generator.number(number)
+    if number and as_floats and -MOST_EXACT <= number and number <= MOST_EXACT then
+      number = number + 0.0
     end
+    schema[pair[2]] = number
   end
   return schema
 end
@@ -164,26 +212,26 @@ end
 
 function writers.decimal(generator, node, mode)
   if mode == "output" then
-    return Schema({ type = "string" })
+    return generator.shape({ type = "string" })
   end
-  local text = Schema({ type = "string" })
-  return Schema({ anyOf = json.array({ bounded(generator, node, "number"), text }) })
+  local text = generator.shape({ type = "string" })
+  return generator.shape({ anyOf = json.array({ bounded(generator, node, "number"), text }) })
 end
 
-function writers.boolean()
-  return Schema({ type = "boolean" })
+function writers.boolean(generator)
+  return generator.shape({ type = "boolean" })
 end
 
-function writers.null()
-  return Schema({ type = "null" })
+function writers.null(generator)
+  return generator.shape({ type = "null" })
 end
 
-function writers.any()
-  return Schema({})
+function writers.any(generator)
+  return generator.shape({})
 end
 
-function writers.bytes(_, node)
-  return Schema({
+function writers.bytes(generator, node)
+  return generator.shape({
     type = "string",
     contentMediaType = "application/octet-stream",
     contentEncoding = node.encoding == "base64" and "base64" or nil,
@@ -192,20 +240,28 @@ function writers.bytes(_, node)
   })
 end
 
-function writers.file()
-  return Schema({ type = "string", contentMediaType = "application/octet-stream" })
+function writers.file(generator)
+  return generator.shape({ type = "string", contentMediaType = "application/octet-stream" })
 end
 
-function writers.url(_, node)
-  return Schema({ type = "string", format = "uri", minLength = 1, maxLength = node.max_length })
+function writers.url(generator, node)
+  return generator.shape({
+    type = "string",
+    format = "uri",
+    minLength = 1,
+    maxLength = node.max_length,
+  })
 end
 
-function writers.literal(_, node)
-  return values_schema(node.values)
+function writers.literal(generator, node)
+  if #node.values == 1 and node.values[1] == json.null then
+    return writers.null(generator)
+  end
+  return values_schema(generator, node.values)
 end
 
-function writers.enum(_, node)
-  local schema = values_schema(node.values)
+function writers.enum(generator, node)
+  local schema = values_schema(generator, node.values)
   if schema.const ~= nil then
     schema.enum, schema.const = json.array({ schema.const }), nil
   end
@@ -213,7 +269,7 @@ function writers.enum(_, node)
 end
 
 function writers.array(generator, node, mode)
-  return Schema({
+  return generator.shape({
     type = "array",
     items = generator:schema(node.item, mode),
     minItems = node.min_items,
@@ -225,7 +281,7 @@ writers.set = writers.array
 
 function writers.tuple(generator, node, mode)
   local count = #node.items
-  local schema = Schema({ type = "array", minItems = count > 0 and count or nil })
+  local schema = generator.shape({ type = "array", minItems = count > 0 and count or nil })
   if count > 0 then
     schema.prefixItems = json.array({})
     for i, item in ipairs(node.items) do
@@ -240,22 +296,31 @@ function writers.tuple(generator, node, mode)
   return schema
 end
 
+local function has_one_key(schema)
+  return next(schema) ~= nil and next(schema, next(schema)) == nil
+end
+
 function writers.map(generator, node, mode)
-  local schema = Schema({
+  local schema = generator.shape({
     type = "object",
     minProperties = node.min_items,
     maxProperties = node.max_items,
   })
   local value = generator:schema(node.value, mode)
-  local key = node.key and generator:schema(node.key, mode)
-  if key and key.pattern then
-    schema.patternProperties = { [key.pattern] = value }
-    return schema
+  local key = node.key and generator:schema(node.key, mode) or {}
+  local pattern
+  if not key["$ref"] then
+    pattern, key.pattern, key.title = key.pattern, nil, nil
   end
-  schema.additionalProperties = next(value) == nil or value
-  if key then
+  value.title = nil
+  if pattern then
+    schema.patternProperties = { [pattern] = value }
+  else
+    schema.additionalProperties = next(value) == nil or value
+  end
+  if key["$ref"] or (key.type == "string" and not has_one_key(key)) then
     key.type = nil
-    schema.propertyNames = next(key) ~= nil and key or nil
+    schema.propertyNames = key
   end
   return schema
 end
@@ -263,7 +328,19 @@ end
 -- Whether the schema of a field or parameter is left without the title made from its name: those
 -- that are references have the title of what they refer to.
 local function has_own_title(node)
-  return not is_definition(resolve(node))
+  node = resolve(node)
+  if node.kind ~= "union" then
+    return not is_definition(node)
+  end
+  local only
+  for _, member in ipairs(node.members) do
+    member = resolve(member)
+    if member.kind ~= "null" and only and only ~= member then
+      return true
+    end
+    only = member.kind ~= "null" and member or only
+  end
+  return not only or not is_definition(only)
 end
 
 function writers.object(generator, node, mode)
@@ -271,7 +348,7 @@ function writers.object(generator, node, mode)
   local function add(field, name, is_required)
     local described = generator:schema(field.type, mode)
     if not described.title and has_own_title(field.type) then
-      described.title = M.title(name)
+      described.title = M.title(name):match("^%s*(.-)%s*$")
     end
     if not properties[name] then
       names[#names + 1] = name
@@ -290,7 +367,7 @@ function writers.object(generator, node, mode)
   for _, field in ipairs(mode == "output" and node.computed or {}) do
     add(field, field.type.alias or field.name, true).readOnly = true
   end
-  local schema = Schema({ type = "object", properties = ordered.map(properties, names) })
+  local schema = generator.shape({ type = "object", properties = ordered.map(properties, names) })
   if #required > 0 then
     schema.required = required
   end
@@ -303,31 +380,56 @@ function writers.object(generator, node, mode)
 end
 writers.model = writers.object
 
--- What a member adds to `anyOf`: unions inside unions are one union.
-local function add_member(members, schema)
-  if schema.anyOf and next(schema, next(schema)) == nil then
-    for _, inner in ipairs(schema.anyOf) do
-      members[#members + 1] = inner
+local function holds(members, schema)
+  local text = members[1] and ordered.encode(schema)
+  for _, member in ipairs(members) do
+    if ordered.encode(member) == text then
+      return true
     end
-  else
-    members[#members + 1] = schema
   end
+  return false
 end
 
-function writers.union(generator, node, mode)
-  local members = json.array({})
-  for _, member in ipairs(node.members) do
-    add_member(members, generator:schema(member, mode))
+-- Adds a schema to those of a union: what is there twice is there once, and unions inside unions are one.
+-- Returns null where it is among them.
+local function add_member(members, schema)
+  local null
+  if schema.anyOf and has_one_key(schema) then
+    for _, inner in ipairs(schema.anyOf) do
+      null = add_member(members, inner) or null
+    end
+  elseif schema.type == "null" and has_one_key(schema) then
+    null = schema
+  elseif not holds(members, schema) then
+    members[#members + 1] = schema
   end
+  return null
+end
+
+-- Any of these schemas, as Python's typing has it: null comes last.
+local function any_of(generator, schemas)
+  local members, null = json.array({}), nil
+  for _, schema in ipairs(schemas) do
+    null = add_member(members, schema) or null
+  end
+  members[#members + 1] = null
   if #members == 1 then
     return members[1]
   end
-  return Schema({ anyOf = members })
+  return generator.shape({ anyOf = members })
+end
+
+function writers.union(generator, node, mode)
+  local schemas = {}
+  for i, member in ipairs(node.members) do
+    schemas[i] = generator:schema(member, mode)
+  end
+  return any_of(generator, schemas)
 end
 
 function writers.tagged(generator, node, mode)
-  local schema = Schema({ oneOf = json.array({}) })
-  local mapping, seen = ordered.map(), {}
+  local schema = generator.shape({ oneOf = json.array({}) })
+  local mapping, seen = generator.is_defining and {} or ordered.map(), {}
   for _, case in ipairs(node.cases) do
     local target = resolve(case[2])
     if not seen[target] then
@@ -335,11 +437,10 @@ function writers.tagged(generator, node, mode)
       schema.oneOf[#schema.oneOf + 1] = generator:schema(case[2], mode)
     end
     if is_definition(target) then
-      mapping[case[1]] = ""
       generator:refer(mapping, case[1], target, mode)
     end
   end
-  schema.discriminator = { propertyName = node.tag, mapping = mapping }
+  schema.discriminator = Discriminator({ propertyName = node.tag, mapping = mapping })
   return schema
 end
 
@@ -440,9 +541,13 @@ function Generator:refer(where, key, node, mode)
     entry = { node = node, mode = mode }
     self.entries[mode][node] = entry -- before its schema is made: it may refer to itself
     self.list[#self.list + 1] = entry
+    local shape, was_defining = self.shape, self.is_defining
+    self.shape, self.is_defining = Schema, true
     entry.schema = annotate(writers[node.kind](self, node, mode), node)
+    self.shape, self.is_defining = shape, was_defining
     entry.schema.title = node.title or node.name
   end
+  where[key] = tostring(entry) -- tells it from others meanwhile
   self.references[#self.references + 1] = { where, key, entry }
 end
 
@@ -459,7 +564,7 @@ function Generator:schema(node, mode)
   if mode == "output" and target.serialize then
     schema = self:schema(target.serialize.type, mode)
   elseif is_definition(target) then
-    schema = Schema({ ["$ref"] = "" })
+    schema = self.shape({})
     self:refer(schema, "$ref", target, mode)
   elseif target ~= node then
     schema = self:schema(target, mode)
@@ -467,10 +572,7 @@ function Generator:schema(node, mode)
     schema = writers[node.kind](self, node, mode)
   end
   if (node.optional or node.nullable) and schema.type ~= "null" then
-    local members = json.array({})
-    add_member(members, schema)
-    members[#members + 1] = Schema({ type = "null" })
-    schema = Schema({ anyOf = members })
+    schema = any_of(self, { schema, self.shape({ type = "null" }) })
   end
   if target == node and is_definition(node) then
     return schema -- its options describe the definition
@@ -485,8 +587,10 @@ end
 ---@return table
 function Generator:titled(node, mode, name)
   local schema = self:schema(node, mode)
-  if not schema["$ref"] then
-    schema.title = schema.title or M.title(name)
+  if not schema["$ref"] and not schema.title then
+    schema.title = M.title(name)
+    local titled = TITLED[getmetatable(schema)]
+    return titled and titled(schema) or schema
   end
   return schema
 end

@@ -1,5 +1,5 @@
---- The OpenAPI 3.1 document, as FastAPI writes it: ids, summaries, titles, component names, the 422.
---- Made from operations as app.lua has resolved them; knows nothing of requests.
+--- The OpenAPI 3.1 document, as FastAPI writes it: ids, summaries, titles, component names, the 422, and
+--- the order of keys. Made from operations as app.lua has resolved them; knows nothing of requests.
 
 local dependency = require("perigee.dependency")
 local inputs = require("perigee.inputs")
@@ -22,17 +22,41 @@ local Document = ordered.shape({
 local Info = ordered.shape({
   "title", "summary", "description", "termsOfService", "contact", "license", "version",
 })
-local Operation = ordered.shape({
-  "tags", "summary", "description", "externalDocs", "operationId", "parameters", "requestBody",
-  "responses", "callbacks", "deprecated", "security", "servers",
-})
-local Parameter = ordered.shape({
-  "name", "in", "required", "schema", "description", "examples", "deprecated",
-})
+
+-- FastAPI takes a path through its models of OpenAPI, and with them into their order, unless one of the
+-- path's operations has parameters: then it is left as it was built. Webhooks always go through.
+local BUILT = {
+  Schema = json_schema.Inline,
+  PathItem = ordered.map,
+  Operation = ordered.shape({
+    "tags", "summary", "description", "operationId", "deprecated", "security", "parameters",
+    "requestBody", "callbacks", "responses", "externalDocs", "servers",
+  }),
+  Parameter = ordered.shape({
+    "name", "in", "required", "schema", "description", "examples", "deprecated",
+  }),
+  RequestBody = ordered.shape({ "required", "content" }),
+}
+local MODELLED = {
+  Schema = json_schema.Schema,
+  PathItem = ordered.shape({
+    "get", "put", "post", "delete", "options", "head", "patch", "trace",
+  }),
+  Operation = ordered.shape({
+    "tags", "summary", "description", "externalDocs", "operationId", "parameters", "requestBody",
+    "responses", "callbacks", "deprecated", "security", "servers",
+  }),
+  Parameter = ordered.shape({
+    "description", "required", "deprecated", "schema", "examples", "name", "in",
+  }),
+  RequestBody = ordered.shape({ "content", "required" }),
+}
 -- stylua: ignore end
-local RequestBody = ordered.shape({ "content", "required" })
 local MediaType = ordered.shape({ "schema", "itemSchema", "example", "examples" })
 local Response = ordered.shape({ "description", "headers", "content", "links" })
+local Undescribed = ordered.shape({ "headers", "content", "links", "description" })
+local Server = ordered.shape({ "url", "description", "variables" })
+local Example = ordered.shape({ "summary", "description", "value", "externalValue" })
 local Components = ordered.shape({ "schemas", "securitySchemes" })
 local Scheme =
   ordered.shape({ "type", "description", "in", "name", "scheme", "bearerFormat", "flows" })
@@ -81,10 +105,6 @@ local function as_list(values)
   return json.array(table.move(values, 1, #values, 1, {}))
 end
 
-local function float(bound)
-  return bound + 0.0
-end
-
 local function target_of(node)
   while node.kind == "ref" do
     node = node.target()
@@ -96,7 +116,10 @@ end
 ---@field schemas perigee.SchemaGenerator
 ---@field security table<string, table> schemes by name
 ---@field invalid? table the 422, once an operation has one
----@field known table<string, table> parameters by place, type (of a header: field) and name, which operations share
+---@field inputs table<table, table> what each operation takes, by source
+---@field shapes table BUILT or MODELLED: how the path at hand is written
+---@field shared table<table, table> what operations share, by the shapes that it has
+---@field known table<string, table> parameters by place, type (of a header: field) and name
 ---@field bodies table<boolean, table<perigee.Type, table>> request bodies: forms by their type, others by theirs
 ---@field answers table<table, table<string, table>> successful answers with the 422, by their type
 ---@field shares boolean whether operations may share anything: false while one is made that is changed
@@ -141,6 +164,21 @@ local function collect(operation)
   return collected
 end
 
+local function examples_of(node)
+  local examples = node.openapi_examples and ordered.copy(node.openapi_examples)
+  for _, example in pairs(examples or NONE) do
+    Example(example)
+  end
+  return examples
+end
+
+-- The same, made once: each method of an operation asks for it, and so does its path.
+function Writer:collected(operation)
+  local collected = self.inputs[operation] or collect(operation)
+  self.inputs[operation] = collected
+  return collected
+end
+
 function Writer:parameter(place, field, group)
   local node = field.type
   local name = node.alias or field.name
@@ -149,13 +187,13 @@ function Writer:parameter(place, field, group)
     name = name:gsub("_", "-")
     title = group.model and title or name
   end
-  return Parameter({
+  return self.shapes.Parameter({
     name = name,
     ["in"] = place,
     required = place == "path" or not json_schema.is_optional(node),
     schema = self.schemas:titled(node, "input", title),
     description = node.description,
-    examples = node.openapi_examples,
+    examples = examples_of(node),
     deprecated = node.deprecated and true or nil,
   })
 end
@@ -259,10 +297,10 @@ function Writer:request_body(operation, collected)
   end
   local media = MediaType({
     schema = self.schemas:titled(node, "input", "body"),
-    examples = node.openapi_examples,
+    examples = examples_of(node),
   })
   local content_type = is_form and form_type(node) or operation.consumes or "application/json"
-  local body = RequestBody({
+  local body = self.shapes.RequestBody({
     content = in_formats(media, content_type, is_form and NONE or self.decoders),
     required = not json_schema.is_optional(node) or nil,
   })
@@ -296,23 +334,32 @@ local function sorted_statuses(responses)
   return statuses
 end
 
--- What one item of a streamed body is; events as OpenAPI 3.2 describes them (4.14.4).
+-- What one item of a streamed body is; events as OpenAPI 3.2 describes them (4.14.4). FastAPI's models do not
+-- know the word `itemSchema` and leave it as it was built.
 function Writer:item_schema(operation)
+  local shapes = self.shapes
+  self:use(BUILT)
+  local schema = self:built_item_schema(operation)
+  self:use(shapes)
+  return schema
+end
+
+function Writer:built_item_schema(operation)
   local name = "StreamItem_" .. operation.unique_id
   local item = operation.item and self.schemas:titled(operation.item, "output", name)
   if operation.produces ~= "text/event-stream" then
-    return item or json_schema.Schema({})
+    return item or self.shapes.Schema({})
   end
-  local text = json_schema.Schema({ type = "string" })
+  local text = self.shapes.Schema({ type = "string" })
   local data = text
   if item then
     data = Data({ type = "string", contentMediaType = "application/json", contentSchema = item })
   end
-  local event = json_schema.Schema({ type = "object", properties = ordered.map() })
+  local event = self.shapes.Schema({ type = "object", properties = ordered.map() })
   event.properties.data = data
   event.properties.event = text
   event.properties.id = text
-  event.properties.retry = json_schema.Schema({ type = "integer", minimum = 0 })
+  event.properties.retry = self.shapes.Schema({ type = "integer", minimum = 0 })
   event.required = item and json.array({ "data" }) or nil
   return event
 end
@@ -325,15 +372,15 @@ function Writer:media(operation)
     return MediaType({ itemSchema = self:item_schema(operation) }), false
   elseif operation.item then
     local items = self.schemas:schema(operation.item, "output")
-    return MediaType({ schema = json_schema.Schema({ type = "array", items = items }) }), false
+    return MediaType({ schema = self.shapes.Schema({ type = "array", items = items }) }), false
   elseif not M.is_json(produces) then
-    return MediaType({ schema = json_schema.Schema({ type = "string" }) }), true
+    return MediaType({ schema = self.shapes.Schema({ type = "string" }) }), true
   elseif operation.response then
     local name = "Response_" .. operation.unique_id
     local schema = self.schemas:titled(operation.response, "output", name)
     return MediaType({ schema = schema }), schema["$ref"] ~= nil
   end
-  return MediaType({ schema = json_schema.Schema({}) }), true
+  return MediaType({ schema = self.shapes.Schema({}) }), true
 end
 
 -- The answers of an operation but for those that it adds; and whether others of this `response` have the same.
@@ -406,7 +453,10 @@ function Writer:additional_responses(operation, responses)
       or base.description
       or RANGES[key]
       or status_names.phrase(math.tointeger(tonumber(key)) or 0)
-    responses[key] = ordered.merge(base, additional)
+    local merged = ordered.merge(base, additional)
+    local is_described = operation.responses[status].description
+      or key == tostring(operation.status)
+    responses[key] = not is_described and self.shapes == BUILT and Undescribed(merged) or merged
   end
   return responses
 end
@@ -451,7 +501,7 @@ function Writer:validation_error()
     description = "Validation Error",
     content = {
       [self.problems and "application/problem+json" or "application/json"] = MediaType({
-        schema = json_schema.Schema({ ["$ref"] = PREFIX .. name }),
+        schema = self.shapes.Schema({ ["$ref"] = PREFIX .. name }),
       }),
     },
   })
@@ -464,10 +514,10 @@ function Writer:refusal()
 end
 
 function Writer:operation(operation, method)
-  local collected = collect(operation)
+  local collected = self:collected(operation)
   local shared = self.shares
   self.shares = shared and not operation.openapi
-  local document = Operation({
+  local document = self.shapes.Operation({
     tags = #operation.tags > 0 and as_list(operation.tags) or nil,
     summary = operation.summary or json_schema.title(operation.name),
     description = description_of(operation),
@@ -501,9 +551,57 @@ function Writer:operation(operation, method)
   return document
 end
 
+local function has_visible(groups)
+  for _, group in ipairs(groups) do
+    for _, field in ipairs(group.fields or target_of(group.model).fields) do
+      if not field.type.hidden then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Whether one of the operations, or of their callbacks, has parameters in the document.
+function Writer:have_parameters(operations)
+  for _, operation in ipairs(operations) do
+    local host_param = operation.host and operation.host.param
+    for _, parameter in ipairs(operation.implicit) do
+      if parameter.name ~= host_param then
+        return true
+      end
+    end
+    local collected = self:collected(operation)
+    for _, place in ipairs(PARAMETER_PLACES) do
+      if has_visible(collected[place]) then
+        return true
+      end
+    end
+    if operation.callbacks and self:have_parameters(operation.callbacks) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Writes from now on in these shapes.
+function Writer:use(shapes)
+  self.shapes, self.schemas.shape = shapes, shapes.Schema
+  local shared = self.shared[shapes]
+  if not shared then
+    shared = {
+      known = { path = {}, query = {}, header = {}, cookie = {} },
+      bodies = { [true] = {}, [false] = {} },
+      answers = {},
+    }
+    self.shared[shapes] = shared
+  end
+  self.known, self.bodies, self.answers = shared.known, shared.bodies, shared.answers
+end
+
 -- All operations of one path.
 function Writer:path_item(operations)
-  local item = ordered.map()
+  local item = self.shapes.PathItem({})
   for _, operation in ipairs(operations) do
     for _, method in ipairs(operation.methods) do
       item[method:lower()] = self:operation(operation, method)
@@ -513,7 +611,7 @@ function Writer:path_item(operations)
 end
 
 -- Paths in the order they were declared, with what is hidden left out.
-function Writer:paths(operations)
+function Writer:paths(operations, are_webhooks)
   local paths, at = ordered.map(), {}
   for _, operation in ipairs(operations) do
     if not operation.hidden then
@@ -526,6 +624,7 @@ function Writer:paths(operations)
     end
   end
   for _, path in ipairs(ordered.keys(paths)) do
+    self:use(not are_webhooks and self:have_parameters(at[path]) and BUILT or MODELLED)
     paths[path] = self:path_item(at[path])
   end
   return paths
@@ -615,12 +714,11 @@ function M.document(config, operations, webhooks, decoders, encoders)
     schemas = json_schema.new({
       prefix = PREFIX,
       separate = config.separate_input_output_schemas,
-      number = float,
+      is_document = true,
     }),
     security = ordered.map(),
-    known = { path = {}, query = {}, header = {}, cookie = {} },
-    bodies = { [true] = {}, [false] = {} },
-    answers = {},
+    shared = {},
+    inputs = {},
     decoders = decoders,
     encoders = encoders,
     shares = true,
@@ -640,7 +738,10 @@ function M.document(config, operations, webhooks, decoders, encoders)
     tags = config.openapi_tags and as_list(config.openapi_tags) or nil,
     externalDocs = config.external_docs,
   })
-  local servers = as_list(config.servers or {})
+  local servers = json.array({})
+  for i, server in ipairs(config.servers or NONE) do
+    servers[i] = Server(ordered.copy(server))
+  end
   if config.root_path and config.root_path_in_servers ~= false then
     local known = false
     for _, server in ipairs(servers) do
@@ -652,7 +753,7 @@ function M.document(config, operations, webhooks, decoders, encoders)
   end
   document.servers = #servers > 0 and servers or nil
   if #webhooks > 0 then
-    document.webhooks = writer:paths(webhooks)
+    document.webhooks = writer:paths(webhooks, true)
   end
 
   -- `itemSchema` is a word of OpenAPI 3.2.

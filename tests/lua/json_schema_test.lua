@@ -1,3 +1,4 @@
+local json = require("perigee.json")
 local json_schema = require("perigee.json_schema")
 local ordered = require("perigee.ordered")
 local t_ = require("perigee.types")
@@ -129,7 +130,7 @@ test("a tagged union maps its tags", function(t)
   t:eq(ordered.encode(schema.oneOf), '[{"$ref":"#/$defs/Cat"},{"$ref":"#/$defs/Dog"}]')
   t:eq(
     ordered.encode(schema.discriminator),
-    '{"mapping":{"cat":"#/$defs/Cat","dog":"#/$defs/Dog","wolf":"#/$defs/Dog"},"propertyName":"kind"}'
+    '{"propertyName":"kind","mapping":{"cat":"#/$defs/Cat","dog":"#/$defs/Dog","wolf":"#/$defs/Dog"}}'
   )
 end)
 
@@ -179,4 +180,30 @@ test("two models of one name are told apart, unless they look the same", functio
   local first, second = item(t_.string), item(t_.integer)
   first.source, second.source = "v1/items.lua:3", "v2/items.lua:3"
   t:eq(both_ways(first, second), "v1__items__Item v2__items__Item")
+end)
+
+test("null comes last in a union, and what is there twice is there once", function(t)
+  local union = t_.union({ t_.integer, t_.null, t_.string({ nullable = true }), t_.integer })
+  t:eq(text(union), '{"anyOf":[{"type":"integer"},{"type":"string"},{"type":"null"}]}')
+  t:eq(text(union({ optional = true })), text(union))
+  t:eq(text(t_.union({ t_.date, t_.date })), '{"type":"string","format":"date"}')
+  t:eq(text(t_.literal(json.null)), '{"type":"null"}')
+  local Item = t_.model("Item", { a = t_.integer })
+  local fields = t_.object({ b = t_.union({ t_.null, Item }) }):json_schema().properties
+  t:eq(ordered.encode(fields.b), '{"anyOf":[{"$ref":"#/$defs/Item"},{"type":"null"}]}')
+end)
+
+test("what a map holds has no title, and its keys are told where they are limited", function(t)
+  t:eq(
+    text(t_.map(t_.string({ min_length = 1, title = "K" }), t_.integer({ title = "V" }))),
+    '{"additionalProperties":{"type":"integer"},"propertyNames":{"minLength":1},"type":"object"}'
+  )
+  t:eq(
+    text(t_.map(t_.integer({ ge = 1 }), t_.boolean)),
+    '{"additionalProperties":{"type":"boolean"},"type":"object"}'
+  )
+end)
+
+test("the title of a field has no blanks around it", function(t)
+  t:eq(t_.object({ type_ = t_.string }):json_schema().properties.type_.title, "Type")
 end)

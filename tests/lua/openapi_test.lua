@@ -83,10 +83,7 @@ test("parameters come in FastAPI's order, headers with dashes", function(t)
   t:eq(seen, { "path item_id true", "query q false", "header x-token true", "cookie ads_id false" })
   t:eq({ op.parameters[2].description, op.parameters[2].deprecated }, { "search", true })
   t:eq(op.parameters[3].schema.title, "X-Token")
-  t:eq(
-    ordered.encode(op.parameters[1].schema),
-    '{"type":"integer","minimum":1.0,"title":"Item Id"}'
-  )
+  t:eq(ordered.encode(op.parameters[1].schema), '{"type":"integer","minimum":1,"title":"Item Id"}')
 end)
 
 test("a path parameter that nobody declared is documented, and needs no 422", function(t)
@@ -383,4 +380,61 @@ test("what operations share is what each of them would have alone", function(t)
     local path = "/" .. number
     t:eq(ordered.encode(all.paths[path]), ordered.encode(alone.paths[path]))
   end
+end)
+
+-- What these tests expect is what FastAPI 0.141.1 writes.
+test("a path with parameters is left as Pydantic built it", function(t)
+  local op = operation({
+    query = {
+      { "q", t_.string({ min_length = 2, nullable = true, default = "ab", description = "d" }) },
+      { "mail", t_.email({ default = "a@b.co", description = "d" }) },
+      { "key", t_.secret({ title = "T" }) },
+      { "pin", t_.secret({ title = "T", max_length = 4 }) },
+      { "k", t_.literal({ "a", "b" }, { default = "a" }) },
+      { "s", t_.set(t_.number({ lt = 5 }), { max_items = 3 }) },
+    },
+    body = { ids = t_.array(t_.integer({ ge = 1 }), { min_items = 1 }) },
+  }, "/built", "post")
+  t:eq(ordered.keys(op), { "summary", "operationId", "parameters", "requestBody", "responses" })
+  local schemas = {}
+  for i, parameter in ipairs(op.parameters) do
+    schemas[i] = ordered.encode(parameter.schema)
+  end
+  t:eq(schemas, {
+    '{"anyOf":[{"type":"string","minLength":2},{"type":"null"}],"description":"d","default":"ab","title":"Q"}',
+    '{"type":"string","description":"d","format":"email","default":"a@b.co","title":"Mail"}',
+    '{"type":"string","title":"T","writeOnly":true,"format":"password"}',
+    '{"type":"string","writeOnly":true,"format":"password","maxLength":4,"title":"T"}',
+    '{"enum":["a","b"],"type":"string","default":"a","title":"K"}',
+    '{"type":"array","uniqueItems":true,"items":{"type":"number","exclusiveMaximum":5},"maxItems":3,"title":"S"}',
+  })
+  local body = operation({
+    query = { q = t_.string },
+    body = t_.array(t_.integer({ ge = 1 }), { min_items = 1 }),
+  }, "/built", "post").requestBody
+  t:eq(
+    ordered.encode(body),
+    '{"required":true,"content":{"application/json":{"schema":{"type":"array",'
+      .. '"items":{"type":"integer","minimum":1},"minItems":1,"title":"Body"}}}}'
+  )
+end)
+
+test("a path without parameters goes through FastAPI's models of OpenAPI", function(t)
+  local doc = document(function(app)
+    app:post("/modelled", { body = t_.array(t_.integer({ ge = 1 }), { min_items = 1 }) }, handler)
+    app:get("/modelled", { deprecated = true, tags = { "a" } }, handler)
+    app.webhooks:post("new", { query = { q = t_.integer({ ge = 1 }) } }, handler)
+  end)
+  local item = doc.paths["/modelled"]
+  t:eq(ordered.keys(item), { "get", "post" })
+  t:eq(
+    ordered.encode(item.post.requestBody),
+    '{"content":{"application/json":{"schema":{"items":{"type":"integer","minimum":1.0},"type":"array",'
+      .. '"minItems":1,"title":"Body"}}},"required":true}'
+  )
+  t:eq(ordered.keys(item.get), { "tags", "summary", "operationId", "responses", "deprecated" })
+  t:eq(
+    ordered.encode(doc.webhooks.new.post.parameters),
+    '[{"required":true,"schema":{"type":"integer","minimum":1.0,"title":"Q"},"name":"q","in":"query"}]'
+  )
 end)

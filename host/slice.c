@@ -92,6 +92,7 @@ void peri_slice_prepare(struct peri_task *task)
     task->all->slow_ticks = peri_watchdog.ticks;
     lua_State *L = task->interrupted;
     task->interrupted = NULL;
+    peri_task_begin_slice(task);
     if (L != NULL && peri_task_must_end(L, task))
         arm(L, 1);
 }

@@ -335,18 +335,38 @@ void peri_task_set_deadline(struct peri_task *task, uint64_t due)
     peri_timer_start(timers_of(task->all), &task->timer, due);
 }
 
+static uint64_t now_of(struct peri_tasks *tasks)
+{
+    const struct peri_timers *timers = timers_of(tasks);
+    return timers->frozen ? timers->now : uv_hrtime() / 1000000;
+}
+
+/* Whether all cleaning up has had its time. */
+static bool is_over(struct peri_tasks *tasks)
+{
+    return tasks->ends_at != 0 && now_of(tasks) >= tasks->ends_at;
+}
+
+static bool is_cancelled(const struct peri_task *task)
+{
+    return task->told > 0 || task->scope->seen != NULL;
+}
+
 void peri_task_used_slice(struct peri_task *task)
 {
     start_timer(task);
-    struct peri_timers *timers = timers_of(task->all);
-    uint64_t now = timers->frozen ? timers->now : uv_hrtime() / 1000000;
+    uint64_t now = now_of(task->all);
     if (peri_timer_runs(&task->timer) && task->timer.due <= now) {
-        peri_timer_stop(timers, &task->timer);
+        peri_timer_stop(timers_of(task->all), &task->timer);
         on_due(&task->timer);
     }
-    bool cancelled = task->told > 0 || task->scope->seen != NULL;
-    bool late = task->all->ends_at != 0 && now >= task->all->ends_at;
-    if (cancelled && (late || task->overstayed++ >= LAST_SLICES))
+    if (is_cancelled(task) && (is_over(task->all) || task->overstayed++ >= LAST_SLICES))
+        task->killed = true;
+}
+
+void peri_task_begin_slice(struct peri_task *task)
+{
+    if (is_cancelled(task) && is_over(task->all))
         task->killed = true;
 }
 
@@ -471,6 +491,13 @@ static void run_ready(struct peri_tasks *tasks)
         struct peri_task *task = peri_container_of(link, struct peri_task, link);
         bool fresh = lua_status(task->L) == LUA_OK;
         tasks->events++;
+        if (!fresh && task->work != NULL && task->work->computes && !task->slow) {
+            /* Woken together with the one that was seen to compute, it does not speak for others.
+             */
+            task->slow = task->computed = true;
+            peri_list_append(&tasks->slow, &task->link);
+            continue;
+        }
         resume(task, fresh ? lua_gettop(task->L) - 1 : 0);
     }
     update_idle(tasks);
@@ -478,12 +505,12 @@ static void run_ready(struct peri_tasks *tasks)
 
 /* Gives one slow task a slice, and then as much time to the others. They are taken to be there when
  * anything happened in the loop since the slice before the last one: a client needs a moment to ask
- * again. */
+ * again. Where all must end nobody is left to wait for. */
 static void run_slow(struct peri_tasks *tasks)
 {
     uint64_t began = uv_hrtime();
     if (began < tasks->rest_until && tasks->events != tasks->events_before &&
-        !timers_of(tasks)->frozen) {
+        !timers_of(tasks)->frozen && !is_over(tasks)) {
         if (!peri_timer_runs(&tasks->rest))
             peri_timer_start(timers_of(tasks), &tasks->rest, tasks->rest_until / 1000000 + 1);
         update_idle(tasks);

@@ -222,6 +222,10 @@ bool peri_task_must_end(lua_State *L, const struct peri_task *task);
  * timers do not run; and one that was cancelled has not for ever. */
 void peri_task_used_slice(struct peri_task *task);
 
+/* Called when a task that computes goes on: beyond the end of all cleaning up not for a slice more,
+ * because each may take long where the machine has other things to do. */
+void peri_task_begin_slice(struct peri_task *task);
+
 /* Called with an error on top of the stack that is about to be caught. Returns false when it must
  * be passed on, because the task is being ended for good. */
 bool peri_task_may_catch(lua_State *L);

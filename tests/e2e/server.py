@@ -23,7 +23,7 @@ START_LINE = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 
 # A machine that is busy with other tests is no stuck server.
-PATIENT = {"PERIGEE_STALL_TIMEOUT_MS": "60000"}
+PATIENT = {"PERIGEE_STALL_TIMEOUT_MS": "300000"}
 
 
 def is_sanitized(kind=rb"[at]san"):

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from server import APPS, is_sanitized
+from server import is_sanitized
 from wire import eventually
 
 
@@ -245,7 +245,7 @@ def test_what_finds_the_queue_full_is_503(start):
         for target in ("/where", "/call"):
             refused = threads.get(target)
             assert refused.status == 503
-            assert refused.header("retry-after") == "1"
+            assert int(refused.header("retry-after")) >= 1  # more when it has waited for long
         stats = threads.json("/stats")
         assert (stats["busy"], stats["depth"], stats["refused"]) == (1, 1, 2)
         threads.open("gate")
@@ -364,10 +364,8 @@ def test_a_client_that_leaves_ends_what_a_worker_does_for_it(start, target):
     threads.wait_for(started)
     conn.reset()
     assert threads.json("/where") == "worker"
-    if target == "/gate/g":
-        assert any(note.startswith("left g cancelled") for note in threads.notes())
-    else:
-        assert "stopped " + started.split()[1] in threads.notes()
+    ended = {"/gate/g": "left g cancelled"}.get(target, "stopped " + started.split()[1])
+    eventually(lambda: any(note.startswith(ended) for note in threads.notes()), f"'{ended}'")
 
 
 @pytest.mark.parametrize("target", ["/runaway/spins", "/runaway/waits", "/endless-call"])
@@ -377,14 +375,14 @@ def test_a_runaway_function_is_interrupted_at_its_deadline(start, target):
         assert threads.get(target).status == 504
         assert threads.json("/where") == "worker"
     threads.wait_for_log(f"GET {target} .*not answered within 50 ms")
-    assert "held its loop" not in threads.server.output
+    assert not re.search(rf"GET {target} \(.*\) held its loop", threads.server.output)
     if target == "/runaway/spins":
         threads.wait_for_log(r"a threaded function was stopped at .*app.lua:\d+")
 
 
 HELD = """
 local perigee = require("perigee")
-local app = perigee.app({ timeout_ms = 1000 })
+local app = perigee.app({ timeout_ms = 3000 })
 local function exists(name) local f = io.open("%(folder)s/" .. name) return f and f:close() end
 local function note(text)
   local f = assert(io.open("%(folder)s/notes", "a"))
@@ -408,7 +406,7 @@ app:get("/use", { deps = { resource = resource } }, function() perigee.sleep(600
 -- Holds the loop in C while the resource is opened and the deadline of the other request passes.
 app:get("/hold", { timeout_ms = 60000 }, function()
   note("holding")
-  os.execute("touch %(folder)s/go; until grep -q opened %(folder)s/notes; do sleep 0.01; done; sleep 1.1")
+  os.execute("touch %(folder)s/go; until grep -q opened %(folder)s/notes; do sleep 0.01; done; sleep 3.1")
 end)
 return app
 """
@@ -569,12 +567,19 @@ def test_an_app_that_loads_differently_in_each_thread_does_not_start(write_app, 
     assert "app.lua:8" in done.stderr + done.stdout
 
 
+def threads_of(server):
+    """The names of its threads."""
+    names = []
+    for task in pathlib.Path(f"/proc/{server.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.append((task / "comm").read_text().strip())
+    return names
+
+
 def test_an_app_without_threaded_functions_has_no_workers(serve):
-    assert APPS.joinpath("probe").exists()
-    probe = serve("probe")
-    tasks = list(pathlib.Path(f"/proc/{probe.pid}/task").glob("*"))
-    other = serve("probe", "--threads", 50)
-    assert len(list(pathlib.Path(f"/proc/{other.pid}/task").glob("*"))) == len(tasks)
+    server = serve("probe", "--threads", 50)
+    assert server.get("/").status == 200
+    assert not [name for name in threads_of(server) if name.startswith("worker")]
 
 
 # Behind answers, when the server stops or reloads
@@ -723,6 +728,5 @@ def test_nothing_is_said_of_hops_in_production(serve, write_app):
 
 def test_threads_have_names_for_top(serve, tmp_path):
     server = serve("threads", "--threads", "2", "--loops", "2", env={"NOTES": str(tmp_path)})
-    tasks = pathlib.Path(f"/proc/{server.pid}/task").glob("*")
-    names = {(task / "comm").read_text().strip() for task in tasks}
-    assert {"perigee", "loop 0", "loop 1", "worker 0", "worker 1", "log"} <= names
+    names = {"perigee", "loop 0", "loop 1", "worker 0", "worker 1", "log"}
+    eventually(lambda: names <= set(threads_of(server)), f"the threads {names}")

@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*")
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([^\r\n\0]*)")
 

@@ -35,9 +35,13 @@ end)
 
 app:get("/wait", wait)
 app:get("/wait/short", { timeout_ms = 20 }, wait)
-app:get("/wait/for-ever", { timeout_ms = false }, wait)
+app:get("/wait/for-ever", { timeout_ms = false }, function()
+  note("waits for ever")
+  wait()
+end)
 
-app:get("/quick", { timeout_ms = 20 }, function()
+app:get("/quick", { timeout_ms = 60000 }, function()
+  perigee.sleep(300) -- beyond the deadline of the others
   return "quick"
 end)
 
@@ -98,24 +102,31 @@ app:get("/answered-then-waits", function(req)
 end)
 
 -- Of clients that leave.
+local may_finish = false
+
 local function linger(text)
-  return function()
-    local _ <close> = noting(text .. " ended")
-    perigee.sleep(500)
-    note(text .. " finished")
+  return function(req)
+    local name = text or req.method
+    local _ <close> = noting(name .. " ended")
+    note(name .. " begun")
+    while not may_finish do
+      perigee.sleep(1)
+    end
+    note(name .. " finished")
   end
 end
+
+app:get("/finish", function()
+  may_finish = true
+end)
 
 slow:route({ "GET" }, "/cancel", { on_disconnect = "cancel" }, linger("cancel"))
 slow:route({ "GET" }, "/finish", linger("finish"))
 slow:route({ "POST" }, "/post/cancel", { on_disconnect = "cancel" }, linger("post"))
 app:include(slow, { prefix = "/slow" })
 
-app:route({ "GET", "HEAD", "POST" }, "/usual", { timeout_ms = false }, function(req)
-  local _ <close> = noting(req.method .. " ended")
-  perigee.sleep(500)
-  note(req.method .. " finished")
-end)
+app:route({ "GET", "HEAD", "POST" }, "/usual", { timeout_ms = false }, linger())
+app:get("/other", { timeout_ms = false }, linger("other"))
 
 app:get("/half/{ms}", { timeout_ms = 60000 }, function(req)
   perigee.sleep(tonumber(req.params.ms))

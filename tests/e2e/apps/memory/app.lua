@@ -34,7 +34,7 @@ end)
 app:get("/many-tasks", function()
   perigee.task.group(function(group)
     for _ = 1, math.huge do
-      group:spawn(perigee.sleep, 1000)
+      group:spawn(perigee.sleep, 1e8) -- none ends before the memory does
     end
   end)
 end)

@@ -130,6 +130,11 @@ app:get("/spin/{way}", function(req)
   return ways[req.params.way](), over
 end)
 
+-- The same, for tests in which the deadline plays no part.
+app:get("/spin-on/{way}", { timeout_ms = false }, function(req)
+  return ways[req.params.way]()
+end)
+
 app:get("/ended/{way}", function(req)
   return seen[req.params.way] or 0
 end)
@@ -175,12 +180,41 @@ app:get("/behind-the-answer", function(req)
   return "answered"
 end)
 
+local computed = 0
+
 app:get("/compute/{n}", { timeout_ms = false }, function(req)
   local sum = 0
   for i = 1, tonumber(req.params.n) do
     sum = sum + i
   end
+  computed = computed + 1
   return sum
+end)
+
+app:get("/computed", function()
+  return computed
+end)
+
+-- Computes until somebody else says that it is enough.
+local enough = false
+
+app:get("/compute-until-enough", { timeout_ms = false }, function()
+  local rounds = 0
+  while not enough do
+    rounds = rounds + 1
+  end
+  return { rounds = rounds }
+end)
+
+app:get("/enough", function()
+  enough = true
+  return enough
+end)
+
+-- Holds the loop, in C, until the other end of the pipe is closed.
+app:get("/blocked", { timeout_ms = false }, function(req)
+  local pipe <close> = assert(io.open(req.query.pipe))
+  return pipe:read("a")
 end)
 
 app:get("/overruns", function()

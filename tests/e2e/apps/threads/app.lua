@@ -388,7 +388,7 @@ for _, name in ipairs({ "plain", "threaded" }) do
     perigee.dependency({ open = perigee.threaded(take), close = perigee.threaded(give) })
   app:get(
     "/pool/" .. name,
-    { deps = { token = token } },
+    { deps = { token = token }, timeout_ms = false },
     maybe(name == "threaded", function(req)
       perigee.sleep(1)
       return req.deps.token

@@ -1,5 +1,7 @@
 """What a failed request shows in development, and what it does not."""
 
+import os
+
 import pytest
 
 APP = """
@@ -92,3 +94,26 @@ def test_without_it_nothing_shows(serve, write_app):
         for path in ("/breaks-its-type", "/no-json", "/bad-header"):
             answer = client.get(path, headers=HTML)
             assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+
+
+PIPE = """
+local perigee = require("perigee")
+local app = perigee.app({ debug = true })
+local pipe = "@%s/pipe"
+local function from_pipe(text)
+  return load(text, pipe)
+end
+from_pipe("local app = ... app:get('/fails', function() error('it fails') end)")(app)
+return app
+"""
+
+
+def test_a_chunk_with_the_name_of_a_pipe_keeps_nobody_waiting(serve, tmp_path):
+    folder = tmp_path / "app"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "app.lua").write_text(PIPE % folder)
+    with serve(folder).client() as client:
+        assert "/fails" in client.get("/openapi.json").json()["paths"]
+        answer = client.get("/fails", headers=HTML)
+        assert answer.status_code == 500 and "it fails" in answer.text

@@ -30,6 +30,7 @@ static const luaL_Reg modules[] = {
     {"tls", peri_open_tls},
     {"client", peri_open_client},
     {"shared", peri_open_shared},
+    {"console", peri_open_console},
     {"metrics", peri_open_metrics},
     {NULL, NULL},
 };

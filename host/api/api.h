@@ -35,6 +35,7 @@ int peri_open_tls(lua_State *L);
 int peri_open_client(lua_State *L);
 int peri_open_crypto(lua_State *L);
 int peri_open_shared(lua_State *L);
+int peri_open_console(lua_State *L);
 int peri_open_metrics(lua_State *L);
 int peri_open_signature(lua_State *L);
 int peri_open_compress(lua_State *L);

@@ -1,7 +1,10 @@
 """`perigee repl` and `perigee types`."""
 
+import fcntl
 import os
+import select
 import subprocess
+import termios
 
 import pytest
 
@@ -29,6 +32,7 @@ Node = t.model("Node", {
 }, { description = "A node\\nof a tree" })
 app:get("/", { response = t.array(Node) }, function() return {} end)
 app:get("/started", function() return started end)
+app:get("/for-ever", function() perigee.sleep(600000) end)
 app:get("/wait", function() perigee.sleep(20) return "waited" end)
 return app
 """
@@ -78,7 +82,7 @@ def test_the_app_is_there_and_waits_work(repl):
         'client:get("/started"):json()\nclient:get("/wait")\nperigee.sleep(5)\n'
         "#app.operations\nt.integer:validate('3')\njson.encode({ 1 })\n"
     )
-    assert said(result)[:6] == ["true", "200 OK", '"waited"', "3", "3", '"[1]"']
+    assert said(result)[:6] == ["true", "200 OK", '"waited"', "4", "3", '"[1]"']
 
 
 def test_mistakes_are_told_and_forgotten(repl):
@@ -93,35 +97,101 @@ def test_the_last_line_needs_no_end(repl):
     assert said(repl("41 + 1"))[0] == "42"
 
 
-def test_a_terminal_is_asked(write_app):
-    leader, follower = os.openpty()
-    process = subprocess.Popen(
-        [BINARY, "repl", str(write_app(APP))],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env=environment(NO_COLOR="1"),
-    )
-    os.close(follower)
-    text = b""
+class Terminal:
+    """A REPL at a terminal of its own, whose Ctrl-C is a signal as anywhere."""
 
-    def read_until(mark):
-        nonlocal text
-        while mark not in text:
-            text += os.read(leader, 4096)
+    def __init__(self, app):
+        self.leader, follower = os.openpty()
+        self.process = subprocess.Popen(
+            [BINARY, "repl", str(app)],
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+            env=environment(NO_COLOR="1"),
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(follower)
+        self.text = b""
 
-    try:
-        read_until(b"\n> ")
-        os.write(leader, b"do\n")
-        read_until(b">> ")
-        os.write(leader, b"print(6 * 7) end\n")
-        read_until(b"\n42\r\n> ")
-        os.write(leader, b"\x04")
-        assert process.wait(PATIENCE) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(leader)
+    def read_until(self, mark):
+        """What came up to the mark; what is behind it is for the next one."""
+        while mark not in self.text:
+            assert select.select([self.leader], [], [], PATIENCE)[0], self.text
+            self.text += os.read(self.leader, 4096)
+        before, self.text = self.text.split(mark, 1)
+        return before.decode()
+
+    def type(self, text):
+        os.write(self.leader, text.encode())
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.leader)
+
+
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+
+
+@pytest.fixture
+def terminal(write_app):
+    terminal = Terminal(write_app(APP))
+    terminal.read_until(b"\n> ")
+    yield terminal
+    terminal.close()
+
+
+def test_a_terminal_is_asked(terminal):
+    terminal.type("do\n")
+    terminal.read_until(b">> ")
+    terminal.type("print(6 * 7) end\n")
+    terminal.read_until(b"\n42\r\n> ")
+    terminal.type(CTRL_D)
+    terminal.read_until(b"stopped")
+    assert terminal.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    "running",
+    [
+        "perigee.sleep(600000)",
+        "while true do end",
+        "while true do pcall(perigee.sleep, 600000) end",
+        'client:get("/for-ever")',
+    ],
+)
+def test_ctrl_c_interrupts_what_runs_and_nothing_else(terminal, running):
+    terminal.type("kept = 42\n")
+    terminal.read_until(b"\n> ")
+    for _ in range(2):
+        terminal.type(f'print("it " .. "runs") {running}\n')
+        terminal.read_until(b"\nit runs\r\n")
+        terminal.type(CTRL_C)
+        assert "interrupted" in terminal.read_until(b"\n> ")
+    terminal.type("kept\n")
+    terminal.read_until(b"\n42\r\n> ")
+    terminal.type(CTRL_D)
+    assert terminal.process.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_drops_what_was_typed_and_twice_ends(terminal):
+    terminal.type("x = 1 do\n")
+    terminal.read_until(b">> ")
+    terminal.type(CTRL_C)
+    terminal.read_until(b"\n> ")
+    terminal.type(CTRL_C)
+    terminal.read_until(b"once more ends")
+    terminal.read_until(b"\n> ")
+    terminal.type("x\n")
+    assert "nil" in terminal.read_until(b"\n> ")
+    terminal.type(CTRL_C)
+    terminal.read_until(b"once more ends")
+    terminal.read_until(b"\n> ")
+    terminal.type(CTRL_C)
+    terminal.read_until(b"stopped")
+    assert terminal.process.wait(PATIENCE) == 0
 
 
 # Types

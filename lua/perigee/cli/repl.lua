@@ -7,17 +7,19 @@ local errors = require("perigee.errors")
 local host = require("perigee.host")
 local load_app = require("perigee.cli.load")
 local show = require("perigee.test.show")
+local task = require("perigee.task")
 local terminal = require("perigee.cli.terminal")
 
 local FOREVER_MS = 1 << 40
 
 local HELLO = [[
 Perigee %s, Lua %s. There are app, client, perigee, t (types) and json; _ is the last value.
-client:get("/"):json() asks the app; names assigned without `local` stay. Ctrl-D ends.
+client:get("/"):json() asks the app; names assigned without `local` stay. Ctrl-C interrupts, Ctrl-D ends.
 ]]
 
--- Gives one line after the other, from whatever standard input is.
-local function line_reader()
+-- Gives one line after the other, from whatever standard input is; false for Ctrl-C, which also takes away
+-- what was not read yet. `console` is nil where it is no terminal.
+local function line_reader(console)
   local waiting, ended = "", false
   return function()
     while true do
@@ -29,7 +31,16 @@ local function line_reader()
         line, waiting = waiting, ""
         return line ~= "" and line or nil
       end
-      local bytes = host.app.read_input()
+      local bytes
+      if console then
+        bytes = console:read()
+      else
+        bytes = host.app.read_input()
+      end
+      if bytes == false then
+        waiting = ""
+        return false
+      end
       ended = bytes == nil
       waiting = waiting .. (bytes or "")
     end
@@ -70,12 +81,26 @@ local function show_results(environment, results, paint)
   end
 end
 
--- Runs one chunk in a task of its own.
-local function run_chunk(chunk, environment, paint)
+-- Runs one chunk in a task of its own, which Ctrl-C cancels.
+local function run_chunk(chunk, environment, paint, console)
   local results
-  local ok, err = host.test.run(function()
-    results = table.pack(chunk())
-  end, FOREVER_MS)
+  local function run()
+    return host.test.run(function()
+      results = table.pack(chunk())
+    end, FOREVER_MS)
+  end
+  local ok, err
+  if console then
+    ok, err = task.race({
+      run,
+      function()
+        console:wait()
+        return false, "interrupted"
+      end,
+    })
+  else
+    ok, err = run()
+  end
   if ok then
     show_results(environment, results, paint)
   else
@@ -84,23 +109,33 @@ local function run_chunk(chunk, environment, paint)
   io.flush()
 end
 
-local function talk(environment, paint, prompts)
-  local next_line, text = line_reader(), nil
+local function prompt(text)
+  io.write(text and ">> " or "> ")
+  io.flush()
+end
+
+local function talk(environment, paint, console)
+  local next_line, text, warned = line_reader(console), nil, false
   while true do
-    if prompts then
-      io.write(text and ">> " or "> ")
-      io.flush()
+    if console then
+      prompt(text)
     end
     local line = next_line()
-    if not line then
+    if line == nil or line == false and warned then
       break
+    elseif line == false then
+      warned = not text
+      io.write(warned and "\n(Ctrl-C once more ends, as Ctrl-D does)\n" or "\n")
+      text, line = nil, ""
+    else
+      warned = false
     end
     text = text and text .. "\n" .. line or line
     local chunk, incomplete, message = compile(text, environment)
     if not text:find("%S") then
       text = nil
     elseif chunk then
-      run_chunk(chunk, environment, paint)
+      run_chunk(chunk, environment, paint, console)
       text = nil
     elseif not incomplete then
       io.write(paint("red", message), "\n")
@@ -110,7 +145,7 @@ local function talk(environment, paint, prompts)
   if text then
     io.write(paint("red", "the input ends in the middle of a statement"), "\n")
   end
-  if prompts then
+  if console then
     io.write("\n")
   end
 end
@@ -140,11 +175,11 @@ return {
       t = perigee.types,
       json = perigee.json,
     }, { __index = _G })
-    local prompts = host.app.is_terminal(0) and host.app.is_terminal(1)
-    if prompts then
+    local console <close> = host.app.is_terminal(1) and host.console.open() or nil
+    if console then
       io.write(HELLO:format(host.app.version, _VERSION:match("[%d.]+")))
     end
-    talk(environment, terminal.painter(1), prompts)
+    talk(environment, terminal.painter(1), console)
     case.close(t)
     return 0
   end,

@@ -8,7 +8,6 @@ local url = require("perigee.url")
 local app = perigee.app({ title = "Crawler" })
 
 local HEAD_START_MS = 50 -- what the site gets before its mirror is asked, too
-local PAGE_MS = 500 -- for one page, wherever it comes from
 
 -- What goes on right now. A count goes down however its block is left: done, failed or cancelled.
 local now = { crawls = 0, fetches = 0 }
@@ -52,13 +51,13 @@ local function get_from_both(address, mirror)
   return page, problem
 end
 
-local function fetch_page(address, mirrored)
+local function fetch_page(address, options)
   local page, problem
-  if mirrored then
-    page, problem =
-      task.move_on(PAGE_MS, get_from_both, address, (address:gsub("/site/", "/mirror/")))
+  if options.mirrored then
+    local mirror = address:gsub("/site/", "/mirror/")
+    page, problem = task.move_on(options.page_ms, get_from_both, address, mirror)
   else
-    page, problem = task.move_on(PAGE_MS, get, address)
+    page, problem = task.move_on(options.page_ms, get, address)
   end
   if page then
     return page
@@ -85,7 +84,7 @@ local function crawl(start, options, found)
 
   task.group(function(group)
     local function visit(address)
-      local page, problem = limiter:with(fetch_page, address, options.mirrored)
+      local page, problem = limiter:with(fetch_page, address, options)
       if not page then
         table.insert(found.failed, { url = address, problem = problem })
         return
@@ -108,6 +107,7 @@ app:get("/crawl", {
     start = t.string({ pattern = "^https?://" }),
     at_once = t.integer({ default = 8, ge = 1, le = 64 }),
     max_pages = t.integer({ default = 200, ge = 1, le = 1000 }),
+    page_ms = t.integer({ default = 500, ge = 1, le = 20000 }), -- for one, wherever it comes from
     deadline_ms = t.integer({ default = 5000, ge = 1, le = 20000 }),
     mirrored = t.boolean({ default = false }),
   },

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import urllib.parse
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from wire import PATIENCE, eventually
@@ -154,5 +155,6 @@ class Browser:
 
     def close(self):
         self._session = None
-        self.command("Browser.close")
+        with contextlib.suppress(ConnectionClosed):  # it may have gone before it has answered
+            self.command("Browser.close")
         self._ends.close()

@@ -274,7 +274,7 @@ def test_of_all_who_ask_at_the_same_time_one_makes_the_answer(serve, write_app, 
     server = serve(write_app(APP), "--loops", 2, "--threads", 12)
     threads, answers = ask(server, f"/{kind}/a", 10)
     eventually(lambda: made(server, "asked") == 10, "ten requests")
-    assert made(server, kind) == 1
+    eventually(lambda: made(server, kind) == 1, "the one that makes it")
     open_gate(server, "a")
     for thread in threads:
         thread.join()
@@ -285,7 +285,7 @@ def test_of_all_who_ask_at_the_same_time_one_makes_the_answer(serve, write_app, 
 def test_when_the_one_fails_the_others_do_not_wait_for_each_other(cache):
     threads, answers = ask(cache, "/slow/b?fail=1", 5)
     eventually(lambda: made(cache, "asked") == 5, "five requests")
-    assert made(cache, "slow") == 1
+    eventually(lambda: made(cache, "slow") == 1, "the one that makes it")
     open_gate(cache, "b")
     for thread in threads:
         thread.join()

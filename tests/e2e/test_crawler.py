@@ -1,5 +1,6 @@
 """apps/crawler on the real binary: the limiter, the race, the deadlines, and what is left behind."""
 
+import contextlib
 import threading
 
 import pytest
@@ -8,6 +9,40 @@ from peers import RawServer, read_head
 from server import PROJECT
 from wire import PATIENCE, eventually
 
+PAGES = 63
+
+
+class Site(RawServer):
+    """The pages of the app's own site, each of which answers at once or never. `silent` are the paths of
+    those that never do."""
+
+    def __init__(self, silent=()):
+        self.silent = set(silent)
+        super().__init__(self._serve_pages)
+
+    def _serve_pages(self, sock):
+        while head := read_head(sock):
+            path = head.split()[1].decode()
+            if path in self.silent:
+                read_head(sock)  # until the client goes
+                return
+            number = int(path.rsplit("/", 1)[1])
+            links = (f'<a href="{n}">{n}</a>' for n in (2 * number, 2 * number + 1) if n <= PAGES)
+            body = "".join(links).encode()
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@pytest.fixture
+def site():
+    """Starts sites: site(silent paths)."""
+    with contextlib.ExitStack() as ends:
+
+        def start(*silent):
+            made = Site(silent)
+            ends.callback(made.close)
+            return made
+
+        yield start
 
 
 @pytest.fixture
@@ -15,16 +50,17 @@ def crawler(serve):
     return serve(PROJECT / "apps" / "crawler", env={"no_proxy": "*"})
 
 
-def crawl(server, **options):
-    query = {"start": f"{server.url}/site/1", **options}
+def crawl(server, site=None, **options):
+    start = f"{(site or server).url}/site/1"
+    query = {"start": start, "deadline_ms": 20000, "page_ms": 20000, **options}
     with server.client() as client:
         answer = client.get("/crawl", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def numbers(server, result):
-    prefix = server.url + "/"
+def numbers(site, result):
+    prefix = site.url + "/"
     assert all(page.startswith(prefix) for page in result["pages"])
     return sorted(int(page.rsplit("/", 1)[1]) for page in result["pages"])
 
@@ -34,28 +70,38 @@ def below(number):
     return {number} | (below(2 * number) | below(2 * number + 1) if number <= 31 else set())
 
 
-def test_everything_that_answers_in_time_is_found(crawler):
-    result = crawl(crawler)
+def test_everything_that_answers_in_time_is_found(crawler, site):
+    pages = site("/site/13")
+    result = crawl(crawler, pages, page_ms=3000)
     assert result["complete"] is True
-    assert numbers(crawler, result) == sorted(set(range(1, 64)) - below(13))
-    [failed] = result["failed"]
-    assert failed == {"url": f"{crawler.url}/site/13", "problem": "ETIMEDOUT"}
+    assert numbers(pages, result) == sorted(set(range(1, PAGES + 1)) - below(13))
+    assert result["failed"] == [{"url": f"{pages.url}/site/13", "problem": "ETIMEDOUT"}]
     assert crawler.json("/now") == {"crawls": 0, "fetches": 0}
 
 
-def test_the_mirror_wins_where_the_site_is_slow(crawler):
-    result = crawl(crawler, mirrored="true")
+def test_its_own_site_has_slow_pages_and_one_that_is_never_there(crawler):
+    result = crawl(crawler, page_ms=1500, deadline_ms=20000, at_once=64)
+    found = set(numbers(crawler, result))
+    failed = {int(one["url"].rsplit("/", 1)[1]) for one in result["failed"]}
+    assert 13 in failed and not found & failed and found <= set(range(1, PAGES + 1)) - below(13)
+
+
+def test_the_mirror_wins_where_the_site_is_slow(crawler, site):
+    slow = (7, 13, 14, 21)
+    pages = site(*(f"/site/{number}" for number in slow))
+    result = crawl(crawler, pages, mirrored="true")
     assert result["complete"] is True and result["failed"] == []
-    assert numbers(crawler, result) == list(range(1, 64))
-    for slow in (7, 13, 14, 21):
-        assert f"{crawler.url}/mirror/{slow}" in result["pages"]
+    assert numbers(pages, result) == list(range(1, PAGES + 1))
+    for number in slow:
+        assert f"{pages.url}/mirror/{number}" in result["pages"]
     assert crawler.json("/now") == {"crawls": 0, "fetches": 0}
 
 
-def test_what_was_found_before_the_deadline_is_the_answer(crawler):
-    result = crawl(crawler, at_once=1, deadline_ms=150)
+def test_what_was_found_before_the_deadline_is_the_answer(crawler, site):
+    pages = site("/site/6")  # the sixth that is asked for, one at a time
+    result = crawl(crawler, pages, at_once=1, deadline_ms=3000)
     assert result["complete"] is False
-    assert 0 < len(result["pages"]) < 20
+    assert numbers(pages, result) == [1, 2, 3, 4, 5]
     assert crawler.json("/now") == {"crawls": 0, "fetches": 0}
 
 
@@ -70,28 +116,17 @@ def test_a_site_that_is_not_there(crawler):
     assert result["failed"] == [{"url": "http://127.0.0.1:1/", "problem": "ECONNREFUSED"}]
 
 
-def test_when_the_client_goes_nothing_is_left(crawler):
-    """A site without an end: the crawl would go on until its deadline."""
-    served = []
-
-    def serve(sock):
-        while head := read_head(sock):
-            number = len(served)
-            served.append(head)
-            body = b'<a href="%d">next</a>' % (number + 1)
-            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-
-    site = RawServer(serve)
+def test_when_the_client_goes_nothing_is_left(crawler, site):
+    """Some pages have come, some are awaited: the crawl would go on until its deadline."""
+    pages = site("/site/6", "/site/7", "/site/9")
     before = crawler.sockets()
     conn = crawler.connect()
-    conn.request("GET", f"/crawl?start={site.url}/&at_once=1&max_pages=1000&deadline_ms=20000")
-    eventually(lambda: served, "the crawl begins")
+    conn.request("GET", f"/crawl?start={pages.url}/site/1&page_ms=20000&deadline_ms=20000")
+    eventually(lambda: crawler.json("/now") == {"crawls": 1, "fetches": 3}, "what never comes")
     conn.reset()
     eventually(lambda: crawler.json("/now") == {"crawls": 0, "fetches": 0}, "all of it ends")
-    assert len(served) < 1000
-    # What is left is the idle connection to the site, if its answer came before the end.
-    eventually(lambda: crawler.sockets() <= before + 1, "every connection is closed")
-    site.close()
+    # What is left are idle connections to the site.
+    eventually(lambda: crawler.sockets() <= before + 5, "every connection is closed")
 
 
 def test_a_fetch_that_hangs_is_cut_off_with_its_client(crawler):
@@ -104,7 +139,7 @@ def test_a_fetch_that_hangs_is_cut_off_with_its_client(crawler):
 
     site = RawServer(serve)
     conn = crawler.connect()
-    conn.request("GET", f"/crawl?start={site.url}/")
+    conn.request("GET", f"/crawl?start={site.url}/&page_ms=20000&deadline_ms=20000")
     eventually(lambda: crawler.json("/now")["fetches"] == 1, "the fetch begins")
     conn.reset()
     assert gone.wait(PATIENCE)

@@ -1,8 +1,10 @@
 """`perigee dev`: the app is loaded again when its files change, and open pages follow."""
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -14,7 +16,7 @@ import time
 import pytest
 
 from browser import Browser
-from server import BINARY, environment, is_sanitized, run
+from server import BINARY, environment, run
 from wire import PATIENCE, eventually
 
 APP = """
@@ -59,20 +61,23 @@ class App:
         self.say("one")
 
     def say(self, word):
-        (self.folder / "words.lua").write_text(f"return {{ word = '{word}' }}\n")
+        self.save_by_rename(word)  # nobody ever sees half of it
 
     def save_by_rename(self, word):
         other = self.folder / ".words.lua.swp"
         other.write_text(f"return {{ word = '{word}' }}\n")
         other.rename(self.folder / "words.lua")
 
+    def save_in_place(self, word):
+        (self.folder / "words.lua").write_text(f"return {{ word = '{word}' }}\n")
+
     def save_with_backup(self, word):
         (self.folder / "words.lua").rename(self.folder / "words.lua~")
-        self.say(word)
+        self.save_in_place(word)
 
     def save_after_deleting(self, word):
         (self.folder / "words.lua").unlink()
-        self.say(word)
+        self.save_in_place(word)
 
     def save_in_pieces(self, word):
         with open(self.folder / "words.lua", "w", buffering=1) as file:
@@ -113,7 +118,7 @@ def reloads(server):
 # What is seen
 
 
-SAVES = [name for name in vars(App) if name.startswith("sa")]
+SAVES = [name for name in vars(App) if name.startswith("save")]
 
 
 @pytest.mark.parametrize("save", SAVES)
@@ -137,22 +142,27 @@ def test_a_touch_without_a_change_loads_nothing(dev, app):
 
 def test_a_hundred_touches_a_second_end_in_the_last_word(dev, app):
     server = dev(app.folder)
+    rests = 0  # that were long enough to be taken for the end
     for n in range(100):
-        app.say(f"word {n}")
+        app.save_in_place(f"word {n}")
+        saved = time.monotonic()
         time.sleep(0.01)
+        rests += time.monotonic() - saved > 0.0115
     answers(server, "word 99")
-    assert reloads(server) <= 30
+    assert reloads(server) <= 30 + rests
 
 
 def test_a_burst_of_files_is_one_load(dev, app):
     for n in range(50):
         (app.folder / f"module_{n}.lua").write_text("return 1")
     server = dev(app.folder)
+    os.kill(server.pid, signal.SIGSTOP)  # a burst for the server, however slow the machine is
     for n in range(50):
         (app.folder / f"module_{n}.lua").write_text("return 2")
     app.say("two")
+    os.kill(server.pid, signal.SIGCONT)
     answers(server, "two")
-    assert reloads(server) <= (2 if not is_sanitized() else 50)
+    assert reloads(server) <= 2
     server.wait_for_log(r"\(module_\d+.lua and \d+ more\)")
 
 
@@ -364,7 +374,7 @@ def test_a_folder_that_is_not_there_is_a_mistake():
 
 
 def test_a_load_without_end_is_cut_and_shown(dev, app):
-    server = dev(app.folder, "--load-timeout-ms", 300)
+    server = dev(app.folder, "--load-timeout-ms", 3000)
     (app.folder / "words.lua").write_text("while true do end")
     server.wait_for_log("too long to load.*")
     assert server.json("/") == "one"
@@ -621,13 +631,25 @@ def test_the_documentation_reloads(browser, dev, app):
     sees(browser, "document.body?.innerText.includes('Changed')")
 
 
+def quiet_port():
+    """A free port below those that the system hands out: nobody gets it between two servers."""
+    text = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    first = int(text.split()[0])
+    for port in random.sample(range(max(1024, first - 10000), first), 100):
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 def test_a_page_finds_the_server_again_that_was_started_anew(browser, dev, app):
-    server = dev(app.folder)
+    port = quiet_port()
+    server = dev(app.folder, "--port", port)
     browser.open(server.url + "/page")
     sees(browser, heading("one"))
     server.stop()
     app.say("two")
-    dev(app.folder, "--port", server.port)
+    dev(app.folder, "--port", port)
     sees(browser, heading("two"))
 
 
@@ -680,6 +702,6 @@ def test_edits_under_load_fail_no_request_and_leave_no_memory(dev, app):
     times, more_failures, asked = edit_under_load(server, app, edits)
     assert failures + more_failures == []
     assert asked > edits
-    assert server.memory_kib() < before + 2048
+    eventually(lambda: server.memory_kib() < before + 2048, f"not much more than {before} KiB")
     median = sorted(times)[len(times) // 2]
     print(f"{edits} edits, median {median * 1000:.1f} ms, {asked} requests")

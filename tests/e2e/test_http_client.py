@@ -417,7 +417,7 @@ def test_a_stream_holds_the_server_up_and_gives_all_of_it(lua, peers):
     server = peers.raw(serve)
     shown = lua(
         """
-  local res <close> = assert(http.get(arg[1], { stream = true, timeout_ms = 20000 }))
+  local res <close> = assert(http.get(arg[1], { stream = true, timeout_ms = 120000 }))
   show(res.body == nil)
   local count, least = 0, math.huge
   for piece in res:chunks() do
@@ -675,16 +675,17 @@ def test_an_answer_may_overtake_its_request(lua, peers):
 
 
 def test_nobody_there(lua):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shown = lua(
-        """
+    with socket.socket() as silent:  # bound, so that nobody else listens there meanwhile
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        shown = lua(
+            """
   failed(http.get("http://127.0.0.1:" .. arg[1]))
   failed(http.get("http://does-not-exist.invalid/"))
-        """,
-        port,
-    )
+            """,
+            port,
+            env={"RES_OPTIONS": "timeout:1 attempts:1"},
+        )
     assert shown[0][0] == "ECONNREFUSED" and str(port) in shown[0][1]
     assert shown[1][0].startswith("EAI_") and "does-not-exist.invalid" in shown[1][1]
 

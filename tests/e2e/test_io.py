@@ -101,9 +101,9 @@ def test_a_client_reads_what_arrives_in_pieces(script):
 
 
 def test_failures_of_the_peer_have_codes(script):
-    with listening() as listener, listening() as silent:
-        with listening() as gone:
-            refused_port = gone.getsockname()[1]
+    with listening() as listener, listening() as silent, socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and does not listen
+        refused_port = deaf.getsockname()[1]
 
         def talk():
             for linger in (b"short", b""):

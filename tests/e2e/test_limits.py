@@ -1,5 +1,6 @@
 """Limits and deadlines: each one a flag and an option of the app, each with its own answer."""
 
+import contextlib
 import json
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_method_without_end_is_refused_before_it_ends(probe):
 
 
 def test_empty_lines_without_end_are_refused_or_cut_off(serve):
-    server = serve("probe", "--head-timeout-ms", 300)
+    server = serve("probe", "--head-timeout-ms", 2000)
     with server.connect() as conn:
         conn.send(100_000 * "\r\n")
         rest = conn.rest()
@@ -201,8 +202,14 @@ def test_a_head_that_trickles_is_408_however_steadily(serve):
 
 def test_the_second_head_of_a_connection_has_a_deadline_too(serve):
     server = serve("probe", "--head-timeout-ms", 200, "--keep-alive-timeout-ms", 600_000)
-    with server.connect() as conn:
-        assert conn.get("/").status == 200
+    with contextlib.ExitStack() as stack:
+
+        def in_time():  # the first head may be late where the machine is slow
+            conn = stack.enter_context(server.connect())
+            with contextlib.suppress(EOFError, ConnectionError):
+                return conn if conn.get("/").status == 200 else None
+
+        conn = eventually(in_time, "a first head in time")
         conn.send("GET / HT")
         assert conn.answer().status == 408
         conn.expect_end()
@@ -238,12 +245,12 @@ def test_a_body_below_the_minimum_rate_is_408(serve):
 
 
 def test_a_slow_handler_does_not_run_down_the_deadline_of_its_body(serve):
-    server = serve("probe", "--body-timeout-ms", 100, "--body-min-rate", 10_000_000)
+    server = serve("probe", "--body-timeout-ms", 1000, "--body-min-rate", 10_000_000)
     with server.connect() as conn:
         conn.request("POST", "/body/chunks", body=300_000 * b"x")
         with server.connect() as other:
             for _ in range(10):
-                assert other.get("/sleep/30").status == 200
+                assert other.get("/sleep/150").status == 200
         server.get("/gate/open")
         assert json.loads(conn.answer().body)["bytes"] == 300_000
 
@@ -268,14 +275,14 @@ def test_a_client_that_reads_nothing_of_a_plain_answer_is_cut_off(serve):
 
 
 def test_a_client_that_reads_slowly_is_not_cut_off(serve):
-    server = serve("streams", "--write-timeout-ms", 2000)
+    server = serve("streams", "--write-timeout-ms", 4000)
     with server.connect(receive_buffer=65536) as conn:
         conn.request("GET", "/large")
         head = conn.head()
         left = int(head.header("content-length"))
         while left:  # every pause is shorter than the deadline, all together are longer
             left -= len(conn.take(min(left, 1024 * 1024)))
-            server.get("/sleep/40")
+            server.get("/sleep/70")
 
 
 # Connections

@@ -3,7 +3,6 @@
 import re
 import signal
 
-import httpx
 import pytest
 
 from wire import eventually
@@ -160,6 +159,6 @@ def test_readiness_ends_before_connections_are_refused(kitchen):
         server.signal(signal.SIGTERM)
         eventually(lambda: client.get("/readyz").status_code == 503, "not ready")
         assert client.get("/healthz").status_code == 200
-        assert httpx.get(server.url + "/items/1").json() == 1 # new connections are still served
+        assert server.json("/items/1") == 1 # new connections are still served
     server.signal(signal.SIGTERM) # the second one does not wait
     assert server.wait() == 0

@@ -73,7 +73,7 @@ app:get("/nap/{i}", { params = { i = perigee.types.integer() } }, perigee.thread
   return nap(req.params.i)
 end))
 app:get("/hang/{how}", perigee.threaded(function(req) hang(req.params.how) end))
-app:get("/late/{how}", { timeout_ms = 100 }, perigee.threaded(function(req) hang(req.params.how) end))
+app:get("/late/{how}", { timeout_ms = 1500 }, perigee.threaded(function(req) hang(req.params.how) end))
 app:get("/cleans", perigee.threaded(function()
   local _ <close> = setmetatable({}, { __close = function() note("cleaned up") end })
   note("at it")
@@ -84,7 +84,7 @@ app:get("/after", perigee.threaded(function(req)
   return "ok"
 end))
 local limited = perigee.threaded(function()
-  local _, err = task.move_on(20, hang, "limited")
+  local _, err = task.move_on(1500, hang, "limited")
   return err.code
 end)
 app:get("/limited", function() return { limited(), notes } end)

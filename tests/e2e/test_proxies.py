@@ -111,7 +111,7 @@ def test_a_connection_without_a_header_of_our_proxy_is_cut(behind, flags, first)
 
 
 def test_a_header_that_does_not_come_is_a_slow_client(behind):
-    server = behind("--proxy-protocol", "on", "--head-timeout-ms", 100)
+    server = behind("--proxy-protocol", "on", "--head-timeout-ms", 1000)
     with server.connect() as conn:
         conn.send(V1[:20])
         conn.sock.settimeout(PATIENCE)

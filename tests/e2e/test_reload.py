@@ -183,7 +183,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_version_that_does_not_load_changes_nothing(serve, versions, kind):
     text, patterns = BROKEN[kind]
-    server = serve(versions.folder, "--loops", 2, "--load-timeout-ms", 1000)
+    server = serve(versions.folder, "--loops", 2, "--load-timeout-ms", 3000)
     versions.write_text(text)
     server.signal(signal.SIGHUP)
     server.wait_for_log("the version before it keeps serving")
@@ -205,7 +205,7 @@ def test_a_version_that_does_not_load_changes_nothing(serve, versions, kind):
     ],
 )
 def test_a_version_that_does_not_start_changes_nothing(serve, versions, start, reason):
-    server = serve(versions.folder, "--loops", 2, "--load-timeout-ms", 2000)
+    server = serve(versions.folder, "--loops", 2, "--load-timeout-ms", 3000)
     versions.write(start=start)
     server.signal(signal.SIGHUP)
     server.wait_for_log("the version before it keeps serving")
@@ -219,7 +219,7 @@ def test_a_version_that_does_not_start_changes_nothing(serve, versions, start, r
 
 @pytest.mark.skipif(is_sanitized(), reason="what is left behind is a leak by intention")
 def test_a_load_that_is_stuck_in_c_is_left_behind(serve, versions):
-    server = serve(versions.folder, "--load-timeout-ms", 300)
+    server = serve(versions.folder, "--load-timeout-ms", 3000)
     versions.write("local s = ('a'):rep(3000) s:find(('a-'):rep(12) .. 'b')")
     server.signal(signal.SIGHUP)
     server.wait_for_log("inside a C function")
@@ -575,4 +575,6 @@ def test_reloads_leave_no_memory_behind(serve, versions):
         return server.memory_kib()
 
     before = reloads(50)
-    assert reloads(100) < before + 2048
+    reloads(100)
+    # The old version has stopped when it says so, and is freed a moment later.
+    eventually(lambda: server.memory_kib() < before + 2048, f"not much more than {before} KiB")

@@ -6,14 +6,14 @@ import threading
 import httpx
 
 import server as servers
-from wire import eventually
+from wire import PATIENCE, eventually
 
 APP = """
 local perigee = require("perigee")
 local shared = perigee.shared
 local app = perigee.app()
 
-app:post("/incr/{times}", { params = { times = perigee.types.integer } }, function(req)
+app:post("/incr/{times}", { timeout_ms = false, params = { times = perigee.types.integer } }, function(req)
   local sum
   for _ = 1, req.params.times do
     sum = shared.incr("n")
@@ -40,7 +40,7 @@ end))
 app:get("/next", function()
   local news <close> = shared.subscribe("news.*")
   shared.incr("listening")
-  local message, topic = news:receive(15000)
+  local message, topic = news:receive(60000)
   return { message = message, topic = topic }
 end)
 app:get("/listening", function()
@@ -51,6 +51,10 @@ app:post("/publish/{topic}", function(req)
 end)
 return app
 """
+
+
+def post(url):
+    return httpx.post(url, timeout=PATIENCE, trust_env=False)
 
 
 def all_at_once(*calls):
@@ -99,7 +103,7 @@ def test_updates_of_many_loops_are_all_there(serve, write_app):
 
 def test_it_survives_a_reload(serve, write_app):
     server = serve(write_app(APP))
-    httpx.post(server.url + "/incr/7")
+    post(server.url + "/incr/7")
     server.signal(signal.SIGHUP)
     server.wait_for_log("reloaded in")
     assert server.json("/n") == 7
@@ -111,7 +115,7 @@ def test_a_message_reaches_everybody_on_every_loop(serve, write_app):
 
     def publish():
         eventually(lambda: server.json("/listening") == 8, "eight listeners")
-        return httpx.post(server.url + "/publish/news.burgers").json()
+        return post(server.url + "/publish/news.burgers").json()
 
     *answers, count = all_at_once(*(lambda c=client: c.get("/next").json() for client in clients),
                                   publish)
@@ -122,7 +126,7 @@ def test_a_message_reaches_everybody_on_every_loop(serve, write_app):
 
 def test_nobody_listens_to_another_topic(serve, write_app):
     server = serve(write_app(APP))
-    assert httpx.post(server.url + "/publish/other").json() == 0
+    assert post(server.url + "/publish/other").json() == 0
 
 
 def test_a_listener_that_goes_is_forgotten(serve, write_app):
@@ -130,7 +134,7 @@ def test_a_listener_that_goes_is_forgotten(serve, write_app):
     with server.connect() as conn:
         conn.send("GET /next HTTP/1.1\r\nHost: x\r\n\r\n")
         eventually(lambda: server.json("/listening") == 1, "a listener")
-    eventually(lambda: httpx.post(server.url + "/publish/news.x").json() == 0, "its end")
+    eventually(lambda: post(server.url + "/publish/news.x").json() == 0, "its end")
 
 
 # Schedules

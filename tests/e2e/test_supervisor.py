@@ -117,7 +117,7 @@ def test_a_server_that_does_not_tick_is_replaced(kitchen):
     stat = pathlib.Path(f"/proc/{server.pid}/stat")
     eventually(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", "its stop")
     assert server.json("/") == "here"
-    server.wait_for_log("did not tick for [4-9] s")
+    server.wait_for_log(r"did not tick for \d+ s")
 
 
 def test_a_stall_behind_another_death_has_waited_already(kitchen):
@@ -133,11 +133,11 @@ def test_a_stall_behind_another_death_has_waited_already(kitchen):
 
 
 def test_a_server_that_was_frozen_with_its_supervisor_serves_on(kitchen):
-    server = kitchen()
+    server = kitchen("--stall-timeout-ms", 5000)
     both = [server.process.pid, server.pid]
     for pid in both:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(5.5)
+    time.sleep(6) # it has not ticked for longer than it may
     os.kill(server.process.pid, signal.SIGCONT)
     time.sleep(0.5) # enough for it to look at the ticks that did not come
     os.kill(server.pid, signal.SIGCONT)
@@ -175,7 +175,7 @@ def starting(serve, write_app, tmp_path):
 
 def test_a_successor_that_does_not_start_is_replaced(starting):
     run, wait, _ = starting
-    server = run("--load-timeout-ms", 500)
+    server = run("--load-timeout-ms", 3000)
     wait.touch()
     os.kill(server.pid, signal.SIGKILL)
     second = successor(server, server.pid)
@@ -210,7 +210,7 @@ def test_a_child_that_does_not_become_a_server_is_replaced(kitchen, tmp_path):
     library = tmp_path / "stops.so"
     subprocess.run(["cc", "-shared", "-fPIC", tmp_path / "stops.c", "-o", library], check=True)
     env = {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
-    server = kitchen("--load-timeout-ms", 500, env=env)
+    server = kitchen("--load-timeout-ms", 3000, env=env)
     wait.touch()
     os.kill(server.pid, signal.SIGKILL)
     second = successor(server, server.pid)
@@ -372,7 +372,7 @@ def test_an_upgrade_to_what_does_not_start_changes_nothing(copied, content):
 def test_an_upgrade_to_what_says_nothing_is_given_up(kitchen, tmp_path, hang):
     path = tmp_path / "perigee"
     shutil.copy(BINARY, path)
-    server = kitchen("--load-timeout-ms", 500, binary=path)
+    server = kitchen("--load-timeout-ms", 3000, binary=path)
     server.path = path
     expect_no_upgrade(server, f"#!/bin/sh\n{hang}\n".encode())
     server.wait_for_log(r"did not start in \d+ s: it was killed")
@@ -419,10 +419,11 @@ def test_a_unix_socket_serves_and_goes_with_the_server(kitchen, tmp_path):
 
 def test_a_unix_socket_is_found_while_the_server_drains(kitchen, tmp_path):
     path = tmp_path / "perigee.sock"
-    server = kitchen("--uds", path, "--health", "on", "--drain-ms", 3000)
+    server = kitchen("--uds", path, "--health", "on", "--drain-ms", 600_000)
     server.signal(signal.SIGTERM)
     eventually(lambda: server.get("/readyz").status == 503, "the drain")
     assert ask_unix(path).endswith(b'"here"')
+    server.signal(signal.SIGTERM) # the second one does not wait
     server.wait()
     assert not path.exists()
 

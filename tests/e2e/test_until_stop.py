@@ -20,6 +20,12 @@ app:get("/", function()
   return "VERSION"
 end)
 
+local vm = {}
+
+app:get("/vm", function()
+  return tostring(vm)
+end)
+
 app:get("/events", function(req)
   return perigee.events(function(events)
     local last <close> = setmetatable({}, { __close = function()
@@ -119,6 +125,16 @@ class Kitchen:
     def upgrade(self):
         self.server.signal(signal.SIGUSR2)
 
+    def wait_for_all_loops(self):
+        """Each loop has served somebody since: what was sent before has been read."""
+        seen = set()
+
+        def another():
+            seen.add(self.server.json("/vm"))
+            return len(seen) == self.loops
+
+        eventually(another, f"{self.loops} loops")
+
     def expect_end(self, how):
         """The old version has gone, long before its grace."""
         if how == "stop":
@@ -211,7 +227,7 @@ def test_a_stream_that_begins_while_the_server_stops_ends_as_well(kitchen):
         waits.request("POST", "/answer")
         waits.head()
         conn.send("GET /events HTTP/1.1\r\nHost: x\r\n")
-        kitchen.server.get("/")
+        kitchen.wait_for_all_loops()
         kitchen.stop()
         conn.send("\r\n")
         conn.head()

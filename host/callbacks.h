@@ -1,5 +1,6 @@
 /* Functions of Lua's library whose callbacks may wait and be interrupted, and that may be
- * interrupted themselves: table.sort, insert, remove and move, string.find, match, gmatch and gsub.
+ * interrupted themselves: table.sort, insert, remove, move and concat, string.find, match, gmatch,
+ * gsub and rep.
  * Lua's own cannot be left, neither while they call back nor while they search, which can take
  * longer than anybody lives.
  *
@@ -22,6 +23,7 @@ void peri_shift_open(lua_State *L);
 void peri_find_open(lua_State *L);
 void peri_gsub_open(lua_State *L);
 void peri_rep_open(lua_State *L);
+void peri_concat_open(lua_State *L);
 
 /* --- For string.find and its family --- */
 

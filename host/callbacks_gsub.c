@@ -307,6 +307,7 @@ void peri_callbacks_open(lua_State *L)
     lua_getglobal(L, LUA_TABLIBNAME);
     peri_sort_open(L);
     peri_shift_open(L);
+    peri_concat_open(L);
     lua_getglobal(L, LUA_STRLIBNAME);
     peri_find_open(L);
     peri_gsub_open(L);

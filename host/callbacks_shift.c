@@ -1,6 +1,5 @@
-/* table.insert, table.remove and table.move of many elements, and string.rep of nothing. A length
- * that `__len` or the caller tells may be anything, and so may a count that a client has sent:
- * Lua's own would not come back. */
+/* table.insert, table.remove and table.move of many elements. A length that `__len` or the caller
+ * tells may be anything: Lua's own would not come back. */
 #include "callbacks.h"
 
 #include "slice.h"
@@ -144,19 +143,6 @@ static int table_move(lua_State *L)
     return begin(L, shift);
 }
 
-static int string_rep(lua_State *L)
-{
-    size_t len = 0;
-    size_t between = 0;
-    luaL_checklstring(L, 1, &len);
-    luaL_checkinteger(L, 2);
-    luaL_optlstring(L, 3, "", &between);
-    if (len + between > 0)
-        return call_original(L);
-    lua_pushliteral(L, "");
-    return 1;
-}
-
 static void replace(lua_State *L, const char *name, lua_CFunction function)
 {
     lua_getfield(L, -1, name);
@@ -169,9 +155,4 @@ void peri_shift_open(lua_State *L)
     replace(L, "insert", table_insert);
     replace(L, "remove", table_remove);
     replace(L, "move", table_move);
-}
-
-void peri_rep_open(lua_State *L)
-{
-    replace(L, "rep", string_rep);
 }

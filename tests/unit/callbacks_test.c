@@ -223,6 +223,81 @@ static void shifting_fails_as_in_lua(void **state)
               "(''):rep(1000), (''):rep(5, ''), string.rep(12, '2', 3))");
 }
 
+static void repeating_much_is_as_in_lua(void **state)
+{
+    (void) state;
+    same("local function sum(text)\n"
+         "  local h = #text\n"
+         "  for i = 1, #text, 97 do h = (h * 31 + text:byte(i)) % 1000000007 end\n"
+         "  return h .. text:sub(1, 20) .. text:sub(-20)\n"
+         "end\n"
+         "local said = {}\n"
+         "local long = ('0123456789abcdef'):rep(20000)\n"
+         "for _, text in ipairs({'', 'x', 'abc', long}) do\n"
+         "  for _, between in ipairs({'', ',', '<->', long}) do\n"
+         "    for _, n in ipairs({-1, 0, 1, 2, 3, 7}) do\n"
+         "      said[#said + 1] = sum(text:rep(n, between))\n"
+         "    end\n"
+         "    if #text + #between < 10 then\n"
+         "      for _, n in ipairs({4095, 4096, 4097, 100000, 262145}) do\n"
+         "        said[#said + 1] = sum(text:rep(n, between))\n"
+         "      end\n"
+         "    end\n"
+         "  end\n"
+         "end\n"
+         "return table.concat(said, ';')");
+    same(SHOW "return show(#(12):rep(5000), (1.5):rep('5000', 7):sub(-9), pcall(string.rep, 'xy', "
+              "math.maxinteger), pcall(string.rep, 'x', 5000, {}))");
+}
+
+static void joining_is_as_in_lua(void **state)
+{
+    (void) state;
+    same("local said = {}\n"
+         "for _, n in ipairs({0, 1, 99, 100, 101, 300, 5000}) do\n"
+         "  local list = {}\n"
+         "  for i = 1, n do\n"
+         "    list[i] = i % 5 == 0 and '' or i % 3 == 0 and i / 2 or i % 2 == 0 and i or 'x' .. i\n"
+         "  end\n"
+         "  for _, between in ipairs({'', ',', 7, ('-'):rep(1000)}) do\n"
+         "    said[#said + 1] = table.concat(list, between)\n"
+         "    said[#said + 1] = table.concat(list, between, 2)\n"
+         "    said[#said + 1] = table.concat(list, between, 20.0, n - 2)\n"
+         "    said[#said + 1] = table.concat(list, between, 5, 4)\n"
+         "  end\n"
+         "end\n"
+         "local large = {}\n"
+         "for i = 1, 120 do large[i] = ('x'):rep(i * 5000) end\n"
+         "said[#said + 1] = #table.concat(large, ('y'):rep(300000))\n"
+         "return table.concat(said, ';')");
+    static const char *const calls[] = {
+        "table.concat, holed",
+        "table.concat, holed, ','",
+        "table.concat, full, {}",
+        "table.concat, full, ',', {}",
+        "table.concat, full, ',', 1.5",
+        "table.concat, full, ',', 1, {}",
+        "table.concat, full, ',', 1, 101",
+        "table.concat, full, ',', 0",
+        "table.concat, full, ',', '2', '3', 5",
+        "table.concat, full, nil, nil, nil",
+        "table.concat, full, ',', 99, math.maxinteger",
+        "table.concat, full, ',', math.maxinteger, math.maxinteger",
+        "table.concat, setmetatable(full, {__index = function() return 'z' end}), '', 99, 110",
+        "table.concat, setmetatable(full, {__len = function() return 2 end})",
+        "table.concat, setmetatable({}, {__len = function() return 140 end, __index = full}), '+'",
+    };
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        char chunk[500];
+        snprintf(chunk, sizeof(chunk),
+                 SHOW "local full, holed = {}, {}\n"
+                      "for i = 1, 100 do full[i], holed[i] = i, i end holed[70] = print\n"
+                      "return show(pcall(%s))",
+                 calls[i]);
+        same(chunk);
+    }
+}
+
 static void replacing_is_as_in_lua(void **state)
 {
     (void) state;
@@ -357,6 +432,8 @@ int main(void)
         cmocka_unit_test(sorting_honours_metamethods),
         cmocka_unit_test(shifting_is_as_in_lua),
         cmocka_unit_test(shifting_fails_as_in_lua),
+        cmocka_unit_test(repeating_much_is_as_in_lua),
+        cmocka_unit_test(joining_is_as_in_lua),
         cmocka_unit_test(replacing_is_as_in_lua),
         cmocka_unit_test(replacing_fails_as_in_lua),
         cmocka_unit_test(searching_is_as_in_lua),

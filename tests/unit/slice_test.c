@@ -27,6 +27,7 @@ static struct {
 
 struct run {
     const char *chunk;
+    bool apart; /* of no work: it is not taken to compute because another one does */
     bool ended;
 };
 
@@ -45,6 +46,24 @@ static int lua_overruns(lua_State *L)
     return 1;
 }
 
+static int late_end(lua_State *L, int status, lua_KContext context)
+{
+    (void) status;
+    (void) context;
+    lua_pushcfunction(L, lua_log);
+    lua_pushliteral(L, "returned");
+    lua_call(L, 1, 0);
+    return lua_gettop(L);
+}
+
+/* late(f, ...): calls a C function whose slice is over when it begins, and logs its end at once. */
+static int lua_late(lua_State *L)
+{
+    peri_slice_overran(L);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, late_end);
+    return late_end(L, LUA_OK, 0);
+}
+
 static int on_chunk_end(lua_State *L, int status, lua_KContext context)
 {
     (void) context;
@@ -59,7 +78,7 @@ static int on_chunk_end(lua_State *L, int status, lua_KContext context)
 static int body(lua_State *L)
 {
     struct run *run = lua_touserdata(L, 1);
-    peri_task_current(L)->work = &world.work;
+    peri_task_current(L)->work = run->apart ? NULL : &world.work;
     if (luaL_loadbuffer(L, run->chunk, strlen(run->chunk), "=chunk") != LUA_OK)
         return lua_error(L);
     return on_chunk_end(L, lua_pcallk(L, 0, 0, 0, 0, on_chunk_end), 0);
@@ -80,10 +99,15 @@ static void on_expired(struct peri_task *task, void *owner)
     world.expired++;
 }
 
+static void start_with(struct run *run, const char *chunk, bool apart)
+{
+    *run = (struct run){.chunk = chunk, .apart = apart};
+    peri_task_start(&world.vm.tasks, body, run, on_ended);
+}
+
 static void start(struct run *run, const char *chunk)
 {
-    *run = (struct run){.chunk = chunk};
-    peri_task_start(&world.vm.tasks, body, run, on_ended);
+    start_with(run, chunk, false);
 }
 
 /* Runs the chunk to its end, with its deadline when it computes for ever. */
@@ -110,6 +134,7 @@ static int set_up(void **state)
     world.work = (struct peri_work){.name = "/spin", .source = "app.lua:1", .expired = on_expired};
     lua_register(world.vm.L, "log", lua_log);
     lua_register(world.vm.L, "overruns", lua_overruns);
+    lua_register(world.vm.L, "late", lua_late);
     return luaL_dostring(world.vm.L, "sleep = require('perigee.host').time.sleep\n"
                                      "function spin() while true do end end\n"
                                      "function closing(f)\n"
@@ -193,6 +218,22 @@ static void a_sort_is_interrupted_and_goes_on(void **state)
          "for i = 2, #list do assert(list[i - 1] <= list[i]) end\n"
          "log('sorted')",
          "other sorted");
+}
+
+static void what_only_moves_bytes_is_interrupted_and_goes_on(void **state)
+{
+    (void) state;
+    struct run other;
+    start_with(&other, "coroutine.yield() log('other')", true);
+    does("log(#late(string.rep, 'abc', 200000, ','))", "other returned 799999");
+    start_with(&other, "coroutine.yield() list[1000] = 'changed'", true);
+    does("list = {} for i = 1, 1000 do list[i] = 'x' end\n"
+         "log(late(table.concat, list, ','):sub(-9))",
+         "returned x,changed");
+    start_with(&other, "coroutine.yield() list[1000] = false", true);
+    does("log(pcall(late, table.concat, list)) list[1000] = 'y'\n"
+         "log(select(2, pcall(late, table.concat, list)):sub(-2))",
+         "false returned xy");
 }
 
 static void a_coroutine_of_the_app_is_interrupted_in_its_place(void **state)
@@ -428,6 +469,7 @@ int main(void)
         test(the_result_is_that_of_an_undisturbed_run),
         test(a_search_is_interrupted_and_goes_on),
         test(a_sort_is_interrupted_and_goes_on),
+        test(what_only_moves_bytes_is_interrupted_and_goes_on),
         test(a_coroutine_of_the_app_is_interrupted_in_its_place),
         test(the_hook_of_a_debugger_stays),
         test(the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left),

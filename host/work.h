@@ -21,6 +21,25 @@ struct peri_job {
     void (*deinit)(struct peri_job *job); /* may be NULL */
 };
 
+/* A chore is a job that nothing can stop and nobody should wait for: a task that is cancelled
+ * leaves it behind. Therefore its memory is of its own, and freed when both the task and the thread
+ * are done with it. Where no task runs, as while an app loads, it is done in place. */
+struct peri_chore {
+    uv_work_t req;
+    struct peri_chore_op *op; /* the VM's thread; NULL once nobody waits */
+    void (*run)(struct peri_chore *chore);
+    int (*finish)(lua_State *L, struct peri_chore *chore); /* pushes its results; may raise */
+    void (*deinit)(struct peri_chore *chore);              /* frees what it owns; may be NULL */
+};
+
+/* Makes a chore, zeroed, and pushes what keeps it; `size` includes struct peri_chore, which comes
+ * first. Raises where a task cannot wait. */
+void *peri_chore_new(lua_State *L, size_t size);
+
+/* Hands it to the threadpool and parks the task, or does it: `return peri_chore_await(L, chore);`.
+ */
+int peri_chore_await(lua_State *L, struct peri_chore *chore);
+
 /* Whether the running code may wait: otherwise a job is better done in place. */
 bool peri_may_wait(lua_State *L);
 

@@ -337,9 +337,10 @@ static int crypto_from_base64(lua_State *L)
 #define TAG_LEN 32
 #define MAX_PASSWORD 4096 /* a longer one is an attack, or a mistake */
 
-struct password_job {
-    struct peri_job job;
-    char *password;
+/* A chore, as argon2id cannot be stopped. */
+struct password {
+    struct peri_chore chore;
+    char *text;
     size_t len;
     uint32_t iterations;
     uint32_t memory_kib;
@@ -349,40 +350,40 @@ struct password_job {
     int rc;
 };
 
-static void password_deinit(struct peri_job *job)
+static void password_deinit(struct peri_chore *chore)
 {
-    struct password_job *self = peri_container_of(job, struct password_job, job);
-    if (self->password != NULL)
-        OPENSSL_cleanse(self->password, self->len);
-    free(self->password);
+    struct password *self = peri_container_of(chore, struct password, chore);
+    if (self->text != NULL)
+        OPENSSL_cleanse(self->text, self->len);
+    free(self->text);
 }
 
-static void hash_run(struct peri_job *job)
+static void hash_run(struct peri_chore *chore)
 {
-    struct password_job *self = peri_container_of(job, struct password_job, job);
-    self->rc = argon2id_hash_encoded(self->iterations, self->memory_kib, self->lanes,
-                                     self->password, self->len, self->salt, SALT_LEN, TAG_LEN,
-                                     self->encoded, sizeof(self->encoded));
+    struct password *self = peri_container_of(chore, struct password, chore);
+    self->rc = argon2id_hash_encoded(self->iterations, self->memory_kib, self->lanes, self->text,
+                                     self->len, self->salt, SALT_LEN, TAG_LEN, self->encoded,
+                                     sizeof(self->encoded));
 }
 
-static int hash_finish(lua_State *L, struct peri_op *op)
+static int hash_finish(lua_State *L, struct peri_chore *chore)
 {
-    struct password_job *self = peri_container_of(op, struct password_job, job.op);
+    struct password *self = peri_container_of(chore, struct password, chore);
     if (self->rc != ARGON2_OK)
         return luaL_error(L, "cannot hash the password: %s", argon2_error_message(self->rc));
     lua_pushstring(L, self->encoded);
     return 1;
 }
 
-static void verify_run(struct peri_job *job)
+static void verify_run(struct peri_chore *chore)
 {
-    struct password_job *self = peri_container_of(job, struct password_job, job);
-    self->rc = argon2id_verify(self->encoded, self->password, self->len);
+    struct password *self = peri_container_of(chore, struct password, chore);
+    self->rc = argon2id_verify(self->encoded, self->text, self->len);
 }
 
-static int verify_finish(lua_State *L, struct peri_op *op)
+static int verify_finish(lua_State *L, struct peri_chore *chore)
 {
-    struct password_job *self = peri_container_of(op, struct password_job, job.op);
+    struct password *self = peri_container_of(chore, struct password, chore);
     lua_pushboolean(L, self->rc == ARGON2_OK);
     if (self->rc == ARGON2_OK || self->rc == ARGON2_VERIFY_MISMATCH)
         return 1;
@@ -390,34 +391,23 @@ static int verify_finish(lua_State *L, struct peri_op *op)
     return 2;
 }
 
-/* Makes the job and copies the password at index 1 into it. While an app loads there is no task
- * that could wait, and nobody who would: the job is then done in place. */
-static struct password_job *new_password_job(lua_State *L, void (*run)(struct peri_job *job),
-                                             int (*finish)(lua_State *L, struct peri_op *op))
+/* Makes the chore and copies the password at index 1 into it. */
+static struct password *new_password(lua_State *L, void (*run)(struct peri_chore *chore),
+                                     int (*finish)(lua_State *L, struct peri_chore *chore))
 {
     size_t len;
-    const char *password = luaL_checklstring(L, 1, &len);
+    const char *text = luaL_checklstring(L, 1, &len);
     luaL_argcheck(L, len <= MAX_PASSWORD, 1, "a password has 4096 bytes at most");
-    struct password_job *self = peri_task_current(L) != NULL
-                                    ? peri_job_new(L, sizeof(*self))
-                                    : peri_job_new_in_place(L, sizeof(*self));
-    self->job.run = run;
-    self->job.deinit = password_deinit;
-    self->job.op.finish = finish;
+    struct password *self = peri_chore_new(L, sizeof(*self));
+    self->chore.run = run;
+    self->chore.deinit = password_deinit;
+    self->chore.finish = finish;
     self->len = len;
-    self->password = malloc(len + 1);
-    if (self->password == NULL)
+    self->text = malloc(len + 1);
+    if (self->text == NULL)
         luaL_error(L, "out of memory");
-    memcpy(self->password, password, len);
+    memcpy(self->text, text, len);
     return self;
-}
-
-static int finish_password_job(lua_State *L, struct password_job *self)
-{
-    if (peri_task_current(L) != NULL)
-        return peri_job_await(L, &self->job);
-    self->job.run(&self->job);
-    return self->job.op.finish(L, &self->job.op);
 }
 
 static uint32_t check_cost(lua_State *L, int index, lua_Integer least, lua_Integer most)
@@ -436,14 +426,14 @@ static int crypto_hash_password(lua_State *L)
     uint32_t memory_kib = check_cost(L, 3, 8, 4 << 20);
     uint32_t lanes = check_cost(L, 4, 1, 64);
     luaL_argcheck(L, memory_kib >= 8 * lanes, 3, "8 KiB of memory for each lane, at least");
-    struct password_job *self = new_password_job(L, hash_run, hash_finish);
+    struct password *self = new_password(L, hash_run, hash_finish);
     self->iterations = iterations;
     self->memory_kib = memory_kib;
     self->lanes = lanes;
     int rc = uv_random(NULL, NULL, self->salt, SALT_LEN, 0, NULL);
     if (rc != 0)
         return luaL_error(L, "the system gives no random bytes: %s", uv_strerror(rc));
-    return finish_password_job(L, self);
+    return peri_chore_await(L, &self->chore);
 }
 
 /* verify_password(password, encoded) */
@@ -451,14 +441,14 @@ static int crypto_verify_password(lua_State *L)
 {
     size_t len;
     const char *encoded = luaL_checklstring(L, 2, &len);
-    if (len >= sizeof(((struct password_job *) NULL)->encoded) || strlen(encoded) != len) {
+    if (len >= sizeof(((struct password *) NULL)->encoded) || strlen(encoded) != len) {
         lua_pushboolean(L, 0);
         lua_pushliteral(L, "this is no encoded password");
         return 2;
     }
-    struct password_job *self = new_password_job(L, verify_run, verify_finish);
+    struct password *self = new_password(L, verify_run, verify_finish);
     memcpy(self->encoded, encoded, len);
-    return finish_password_job(L, self);
+    return peri_chore_await(L, &self->chore);
 }
 
 static const luaL_Reg crypto_functions[] = {

@@ -258,7 +258,7 @@ def test_a_multipart_body_has_fields_and_files(lua, peers):
       if i < 3 then return "piece" .. i end
     end },
   } }))
-  assert(http.post(arg[1], { multipart = { a = "1", b = "2" } }))
+  assert(http.post(arg[1], { multipart = { a = "1", b = false } }))
         """,
         server.url,
     )
@@ -275,6 +275,7 @@ def test_a_multipart_body_has_fields_and_files(lua, peers):
         b"Content-Type: application/octet-stream\r\n\r\npiece1piece2\r\n--%b--\r\n"
     ) % (boundary, boundary, boundary, boundary)
     assert b'name="a"\r\n\r\n1\r\n' in fields["body"]
+    assert b'name="b"\r\n\r\nfalse\r\n' in fields["body"]
     assert fields["headers"]["content-length"] == str(len(fields["body"]))
 
 

@@ -87,7 +87,7 @@ local function multipart(values)
     sequence[#sequence + 1] = part_head(boundary, part)
     local data = part.data
     if type(data) ~= "function" then
-      data = tostring(data == nil and part.value or data)
+      data = data or tostring(part.value)
     else
       has_iterator = true
     end

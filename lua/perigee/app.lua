@@ -83,32 +83,29 @@ local DOCUMENTED_LISTS = {
     kind = "string",
   },
 }
+local SERVER_VARIABLE = { enum = "table", default = "string", description = "string" }
 
 ---@class perigee.App : perigee.Router
 ---@field webhooks perigee.Router what the app sends to others, for the document alone
 local App = setmetatable({}, { __index = router.Router })
 App.__index = App
 
-local function check_words(what, given, known)
-  if type(given) ~= "table" then
-    errors.raise("%s: a table is needed, not a %s", what, type(given))
-  end
-  local words = {}
-  for word, value in pairs(given) do
-    if type(word) ~= "string" or word:sub(1, 2) ~= "x-" then
-      words[word] = value
-    end
-  end
-  errors.check_options(what, words, known)
-end
-
 local function check_documented(config)
   for option, known in pairs(DOCUMENTED) do
-    check_words("perigee.app: " .. option, config[option] or {}, known)
+    errors.check_words("perigee.app: " .. option, config[option] or {}, known)
   end
   for option, known in pairs(DOCUMENTED_LISTS) do
     for i, entry in ipairs(config[option] or {}) do
-      check_words(("perigee.app: %s[%d]"):format(option, i), entry, known)
+      local what = ("perigee.app: %s[%d]"):format(option, i)
+      errors.check_words(what, entry, known)
+      errors.check_words(
+        what .. ": externalDocs",
+        entry.externalDocs or {},
+        DOCUMENTED.external_docs
+      )
+      for name, variable in pairs(entry.variables or {}) do
+        errors.check_words(("%s: variables['%s']"):format(what, name), variable, SERVER_VARIABLE)
+      end
     end
   end
 end

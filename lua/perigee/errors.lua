@@ -110,6 +110,23 @@ function M.check_options(what, options, known)
   end
 end
 
+--- The same for what stands in the document as it is given, in OpenAPI's own words: "x-..." may be anything.
+---@param what string
+---@param given table
+---@param known table<string, string>
+function M.check_words(what, given, known)
+  if type(given) ~= "table" then
+    M.raise("%s: a table is needed, not a %s", what, type(given))
+  end
+  local words = {}
+  for word, value in pairs(given) do
+    if type(word) ~= "string" or word:sub(1, 2) ~= "x-" then
+      words[word] = value
+    end
+  end
+  M.check_options(what, words, known)
+end
+
 host.response.http_error.__tostring = function(err)
   local detail = err.detail
   if type(detail) == "table" then

@@ -42,14 +42,9 @@ local POOL_DEFAULTS = {
   keep_alive_ms = 60000,
 }
 
---- Options of a request; those of a client are their defaults. Times of 0 mean no limit.
----@class perigee.http.Options
+--- What a client may say for all its requests, and each of them anew. Times of 0 mean no limit.
+---@class perigee.http.Defaults
 ---@field headers? table<string, string|string[]>|perigee.HeaderList
----@field query? table<string, any> added to the URL's own
----@field body? string|(fun(): string?)|perigee.File|perigee.http.Response|perigee.Request the bytes; an iterator over them; or what has chunks(), such as an open file. All but bytes are sent as they come
----@field json? any sent as JSON
----@field form? table<string, any> sent as a form, urlencoded
----@field multipart? table<string, any>|perigee.http.Part[] sent as multipart/form-data
 ---@field auth? { [1]: string, [2]: string } user and password, by Basic
 ---@field bearer? string a token, sent as `Authorization: Bearer ...`
 ---@field timeout_ms? number of all of it, redirects included: 30000. With `stream` until the head has come, unless it is given
@@ -65,6 +60,14 @@ local POOL_DEFAULTS = {
 ---@field ca? string PEM text, file or folder of the authorities that are trusted instead of the system's
 ---@field cert? string PEM text or file: our certificate
 ---@field key? string PEM text or file: its key, unless it is in `cert`
+
+--- Options of a request.
+---@class perigee.http.Options : perigee.http.Defaults
+---@field query? table<string, any> added to the URL's own
+---@field body? string|(fun(): string?)|perigee.File|perigee.http.Response|perigee.Request the bytes; an iterator over them; or what has chunks(), such as an open file. All but bytes are sent as they come
+---@field json? any sent as JSON
+---@field form? table<string, any> sent as a form, urlencoded
+---@field multipart? table<string, any>|perigee.http.Part[] sent as multipart/form-data
 local OPTIONS = {
   headers = "table",
   query = "table",
@@ -89,7 +92,7 @@ local OPTIONS = {
   key = "string",
 }
 
----@class perigee.http.ClientOptions : perigee.http.Options
+---@class perigee.http.ClientOptions : perigee.http.Defaults
 ---@field base_url? string what relative URLs are relative to
 ---@field cookies? boolean keep the cookies of servers and send them back
 ---@field max_connections? integer 100

@@ -27,7 +27,9 @@ host.response.metatable.__index = Response
 ---@field status? integer
 ---@field headers? table<string, string|string[]>|perigee.HeaderList
 ---@field content_type? string
----@field length? integer of perigee.stream: how many bytes there will be
+
+---@class perigee.StreamOptions : perigee.ResponseOptions
+---@field length? integer how many bytes there will be
 
 local OPTIONS = { status = "integer", headers = "table", content_type = "string" }
 local STREAM_OPTIONS =
@@ -131,7 +133,7 @@ end
 
 --- A body made while it is sent: `out:write(bytes)` waits while the client is slow.
 ---@param produce fun(out: perigee.Out)
----@param options? perigee.ResponseOptions
+---@param options? perigee.StreamOptions
 ---@return perigee.Response
 function M.stream(produce, options)
   if type(produce) ~= "function" then

@@ -92,6 +92,40 @@ local RESPONSE_ENTRY = {
   links = "table",
 }
 
+-- OpenAPI's own words for what stands in such an entry, under names of the app's choice.
+local RESPONSE_PARTS = {
+  content = {
+    schema = "any",
+    example = "any",
+    examples = "table",
+    encoding = "table",
+    itemSchema = "any",
+    prefixEncoding = "table",
+    itemEncoding = "table",
+  },
+  headers = {
+    ["$ref"] = "string",
+    description = "string",
+    required = "boolean",
+    deprecated = "boolean",
+    style = "string",
+    explode = "boolean",
+    schema = "any",
+    example = "any",
+    examples = "table",
+    content = "table",
+  },
+  links = {
+    ["$ref"] = "string",
+    operationRef = "string",
+    operationId = "string",
+    parameters = "table",
+    requestBody = "any",
+    description = "string",
+    server = "table",
+  },
+}
+
 ---@class perigee.Router
 ---@field config table the options it was made with
 ---@field entries table[] operations, included routers and mounted apps
@@ -138,9 +172,15 @@ local function check_responses(what, responses)
     if type(entry) ~= "table" or node_of.of(entry) then
       errors.raise("%s: responses[%s] must be a table such as { model = Message }", what, key)
     end
-    errors.check_options(("%s: responses[%s]"):format(what, key), entry, RESPONSE_ENTRY)
+    local place = ("%s: responses[%s]"):format(what, key)
+    errors.check_options(place, entry, RESPONSE_ENTRY)
+    for part, known in pairs(RESPONSE_PARTS) do
+      for name, described in pairs(entry[part] or {}) do
+        errors.check_words(("%s: %s['%s']"):format(place, part, name), described, known)
+      end
+    end
     if entry.model then
-      node_of.check(("%s: responses[%s]: model"):format(what, key), entry.model)
+      node_of.check(place .. ": model", entry.model)
     end
   end
 end

@@ -43,7 +43,7 @@ end
 
 --- One value a line, as application/jsonl: for results that are long, or made while they are read.
 ---@param produce fun(items: perigee.Items)
----@param options? perigee.ResponseOptions
+---@param options? perigee.StreamOptions
 ---@return perigee.Response
 function M.lines(produce, options)
   options = options or {}
@@ -60,7 +60,7 @@ end
 
 --- One JSON array, written value by value: a long list in little memory.
 ---@param produce fun(items: perigee.Items)
----@param options? perigee.ResponseOptions
+---@param options? perigee.StreamOptions
 ---@return perigee.Response
 function M.json_array(produce, options)
   options = options or {}

@@ -82,10 +82,12 @@ if #names == 0 and real then
   names = {
     "compress",
     "crypto",
+    "definitions",
     "fs",
     "jwt",
     "mistakes",
     "net",
+    "options",
     "process",
     "schedule",
     "shared",

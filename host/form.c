@@ -395,7 +395,9 @@ static struct peri_field file_field(struct peri_upload *file)
                                .file = file,
                                .type = type != NULL ? type->value : NULL,
                                .type_len = type != NULL ? type->value_len : 0,
-                               .size = file->size};
+                               .size = file->size,
+                               .filename = file->name,
+                               .filename_len = file->name_len};
 }
 
 struct peri_fields peri_form_fields(struct peri_form *form)

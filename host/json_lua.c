@@ -226,7 +226,9 @@ static bool fail_at_key(struct encoder *encoder, int key, unsigned depth)
     if (encoder->too_deep && depth > SHOWN_DEPTH) {
         lua_pushliteral(L, "...");
     } else if (lua_type(L, key) != LUA_TSTRING) {
-        lua_pushfstring(L, "[%I]%s", (LUAI_UACINT) lua_tointeger(L, key), lua_tostring(L, -1));
+        const char *name = luaL_tolstring(L, key, NULL);
+        lua_pushfstring(L, "[%s]%s", name, lua_tostring(L, -2));
+        lua_remove(L, -2);
     } else {
         size_t len = 0;
         const char *name = lua_tolstring(L, key, &len);
@@ -306,19 +308,47 @@ static inline bool encode_value(struct encoder *encoder, int index, unsigned dep
 
 /* ---- objects ---- */
 
+static bool fail_key(struct encoder *encoder, int key)
+{
+    return fail(encoder, "a %s key cannot be written as JSON", luaL_typename(encoder->L, key));
+}
+
+/* The keys that a map of a declared type may have: as texts, which is what JSON has. */
+static bool encode_scalar_key(struct encoder *encoder, int key)
+{
+    lua_State *L = encoder->L;
+    size_t start = encoder->out->len;
+    bool done = false;
+    switch (lua_type(L, key)) {
+    case LUA_TNUMBER:
+    case LUA_TBOOLEAN:
+        peri_buf_add_byte(encoder->out, '"');
+        done = encode_value(encoder, key, 0);
+        peri_buf_add_byte(encoder->out, '"');
+        return done;
+    case LUA_TUSERDATA: /* a date, for one */
+        if (luaL_callmeta(L, key, "__tojson") == 0)
+            break;
+        encoder->out->len = start;
+        if (lua_type(L, -1) != LUA_TSTRING)
+            break;
+        done = encode_string(encoder, -1, "a key that is not UTF-8");
+        if (done)
+            lua_pop(L, 1);
+        return done;
+    default:
+        break;
+    }
+    return fail_key(encoder, key);
+}
+
 static bool encode_key(struct encoder *encoder, int key, bool marked)
 {
-    int type = lua_type(encoder->L, key);
-    if (type == LUA_TSTRING)
+    if (lua_type(encoder->L, key) == LUA_TSTRING)
         return encode_string(encoder, key, "a key that is not UTF-8");
-    if (!lua_isinteger(encoder->L, key))
-        return fail(encoder, "a %s key cannot be written as JSON", lua_typename(encoder->L, type));
-    if (!marked)
-        return fail_neither(encoder);
-    peri_buf_add_byte(encoder->out, '"');
-    peri_buf_add_int(encoder->out, lua_tointeger(encoder->L, key));
-    peri_buf_add_byte(encoder->out, '"');
-    return true;
+    if (marked)
+        return encode_scalar_key(encoder, key);
+    return lua_isinteger(encoder->L, key) ? fail_neither(encoder) : fail_key(encoder, key);
 }
 
 /* lua_next() has pushed the first key and value. */

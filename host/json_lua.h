@@ -51,7 +51,8 @@ bool peri_json_push_extras(lua_State *L, int index);
 /* Appends the JSON text of the value at `index`; nil is null. Tables are read raw, in the order of
  * next(). A marked one is what it is marked as. Of the others, those with the keys 1..n and n > 0
  * are arrays, those with string keys only, or none, are objects, and anything else is an error, as
- * is an array with holes or other keys. Only a marked object may have integer keys. A table or
+ * is an array with holes or other keys. Only a marked object may have keys that are no strings:
+ * numbers, booleans, and userdata with __tojson, as maps of declared types have them. A table or
  * userdata whose metatable has __tojson is replaced by what that returns for it.
  *
  * Returns 0, or -1 with a message pushed and nothing appended. The message names the path of the

@@ -161,7 +161,9 @@ struct peri_field {
     void *file;       /* a file part: the caller's own handle, given back by push_file; else NULL */
     const char *type; /* a file part: the content type the client gives it; may be NULL */
     size_t type_len;
-    uint64_t size; /* a file part: how many bytes it has, wherever they are */
+    uint64_t size;        /* a file part: how many bytes it has, wherever they are */
+    const char *filename; /* a file part: what the client calls it */
+    size_t filename_len;
 };
 
 struct peri_fields {

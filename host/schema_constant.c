@@ -89,6 +89,30 @@ bool peri_validate_literal(const struct peri_site *site)
                           constants->expected);
 }
 
+/* The same for an enum of integers, which reads texts: the error shows what they say. */
+static bool refuse_size_of_text(const struct peri_site *site)
+{
+    struct peri_buf digits = {0};
+    peri_integer_print(&digits, peri_text_of(site->node));
+    struct peri_json_node node = {.type = PERI_JSON_BIG,
+                                  .skip = 1,
+                                  .count = (uint32_t) digits.len,
+                                  .string = digits.data,
+                                  .ascii = site->node->ascii};
+    peri_fail_plain(site->run, site->loc, &node, PERI_ERROR_INT_SIZE);
+    peri_buf_deinit(&digits);
+    return false;
+}
+
+static bool is_too_big_text(const struct peri_site *site)
+{
+    if (site->type->constants.kind != PERI_JSON_INTEGER || !peri_is_text(site->node))
+        return false;
+    int64_t integer = 0;
+    enum peri_integer_verdict verdict = peri_integer_read(peri_text_of(site->node), &integer);
+    return verdict == PERI_INTEGER_POSITIVE || verdict == PERI_INTEGER_NEGATIVE;
+}
+
 /* An enum of integers takes what converts to one of them, an enum of strings also bytes. */
 static const struct peri_constant *find_enum(const struct peri_site *site)
 {
@@ -122,6 +146,8 @@ bool peri_validate_enum(const struct peri_site *site)
     const struct peri_constant *found = find_enum(site);
     if (found != NULL)
         return add_constant(site, found);
+    if (is_too_big_text(site))
+        return refuse_size_of_text(site);
     return peri_fail_text(site->run, site->loc, site->node, PERI_ERROR_ENUM, "expected",
                           site->type->constants.expected);
 }

@@ -4,6 +4,41 @@
 
 #include <strings.h>
 
+/* Where the digits of other scripts start, each at a zero (Unicode 16, general category Nd). */
+static const uint32_t zeros[] = {
+    0x660,   0x6F0,   0x7C0,   0x966,   0x9E6,   0xA66,   0xAE6,   0xB66,   0xBE6,   0xC66,
+    0xCE6,   0xD66,   0xDE6,   0xE50,   0xED0,   0xF20,   0x1040,  0x1090,  0x17E0,  0x1810,
+    0x1946,  0x19D0,  0x1A80,  0x1A90,  0x1B50,  0x1BB0,  0x1C40,  0x1C50,  0xA620,  0xA8D0,
+    0xA900,  0xA9D0,  0xA9F0,  0xAA50,  0xABF0,  0xFF10,  0x104A0, 0x10D30, 0x10D40, 0x11066,
+    0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650, 0x116C0, 0x116D0, 0x116DA,
+    0x11730, 0x118E0, 0x11950, 0x11BF0, 0x11C50, 0x11D50, 0x11DA0, 0x11F50, 0x16A60, 0x16AC0,
+    0x16B50, 0x16D70, 0x1CCF0, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0,
+    0x1E4F0, 0x1E5F1, 0x1E950, 0x1FBF0,
+};
+
+/* The digit that a character of another script is; 0 when it is none. */
+static char digit_of(uint32_t point)
+{
+    for (size_t i = 0; i < sizeof(zeros) / sizeof(*zeros) && zeros[i] <= point; i++) {
+        if (point - zeros[i] < 10)
+            return (char) ('0' + (point - zeros[i]));
+    }
+    return 0;
+}
+
+void peri_decimal_fold(struct peri_buf *out, struct peri_text text)
+{
+    const char *end = text.data + text.len;
+    for (const char *at = text.data; at < end;) {
+        const char *start = at;
+        char digit = digit_of(peri_next_point(&at, end));
+        if (digit != 0)
+            peri_buf_add_byte(out, digit);
+        else
+            peri_buf_add(out, start, (size_t) (at - start));
+    }
+}
+
 static bool is_digit(char byte)
 {
     return byte >= '0' && byte <= '9';
@@ -12,6 +47,14 @@ static bool is_digit(char byte)
 static bool is_word(struct peri_text text, const char *word)
 {
     return strlen(word) == text.len && strncasecmp(text.data, word, text.len) == 0;
+}
+
+/* Not a number, quiet or signalling, with digits that say why. */
+static bool is_nan(struct peri_text text)
+{
+    while (text.len > 0 && is_digit(text.data[text.len - 1]))
+        text.len--;
+    return is_word(text, "nan") || is_word(text, "snan");
 }
 
 /* e[+-]digits up to the end of the text. */
@@ -47,7 +90,7 @@ bool peri_decimal_read(struct peri_text text, char *room, struct peri_decimal *o
         out->special = 'I';
         return true;
     }
-    if (is_word(rest, "nan") || is_word(rest, "snan")) {
+    if (is_nan(rest)) {
         out->special = 'N';
         return true;
     }

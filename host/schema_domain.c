@@ -5,16 +5,6 @@
 
 #include <string.h>
 
-static uint32_t next_point(const char **at, const char *end)
-{
-    unsigned char lead = (unsigned char) *(*at)++;
-    int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : lead >= 0xC0 ? 1 : 0;
-    uint32_t point = more == 0 ? lead : lead & (0x3Fu >> more);
-    while (more-- > 0 && *at < end)
-        point = point << 6 | ((unsigned char) *(*at)++ & 0x3F);
-    return point;
-}
-
 /* Lower case of the alphabets with cases that names are mostly written in, and full-width forms. */
 static uint32_t fold_point(uint32_t point)
 {
@@ -162,7 +152,7 @@ bool peri_domain_to_ascii(struct peri_buf *out, struct peri_text name)
     if (peri_utf8_valid(name.data, name.len) != name.len)
         return false;
     while (at < end) {
-        uint32_t point = fold_point(next_point(&at, end));
+        uint32_t point = fold_point(peri_next_point(&at, end));
         if (is_ignored(point))
             continue;
         if (point < 0x20 || point == 0x7F || is_refused(point) ||
@@ -207,7 +197,7 @@ void peri_domain_fold(struct peri_buf *out, struct peri_text name)
     const char *at = name.data;
     const char *end = name.data + name.len;
     while (at < end)
-        add_point(out, fold_point(next_point(&at, end)));
+        add_point(out, fold_point(peri_next_point(&at, end)));
 }
 
 static int digit_value(char byte)

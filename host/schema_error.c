@@ -266,12 +266,19 @@ static void print_bytes(struct peri_buf *out, const char *bytes, size_t len)
     peri_buf_deinit(&clean);
 }
 
-/* How FastAPI encodes an upload it has to show. */
+/* How FastAPI shows an upload, but for what it tells of Python's temporary files. */
 static void print_file(struct peri_buf *out, const struct peri_field *field)
 {
-    peri_buf_add_lit(out, "{\"name\":");
-    print_bytes(out, field->name, field->name_len);
-    peri_buf_add_byte(out, '}');
+    peri_buf_add_lit(out, "{\"filename\":");
+    print_bytes(out, field->filename != NULL ? field->filename : "", field->filename_len);
+    peri_buf_add_lit(out, ",\"size\":");
+    peri_buf_add_int(out, (int64_t) field->size);
+    peri_buf_add_lit(out, ",\"headers\":{");
+    if (field->type != NULL) {
+        peri_buf_add_lit(out, "\"content-type\":");
+        print_bytes(out, field->type, field->type_len);
+    }
+    peri_buf_add_lit(out, "}}");
 }
 
 static void print_sequence(struct peri_buf *out, const struct peri_json_node *node)

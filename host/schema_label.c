@@ -147,6 +147,10 @@ void peri_label_print(struct peri_buf *out, const struct peri_type *type, unsign
         peri_buf_add_byte(out, ']');
         break;
     case PERI_KIND_UNION:
+        if (type->any_of.count == 1) { /* what is left beside a null */
+            peri_label_print(out, type->any_of.members[0], depth);
+            break;
+        }
         peri_buf_add_lit(out, "union[");
         for (uint32_t i = 0; i < type->any_of.count; i++) {
             if (i > 0)

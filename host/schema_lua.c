@@ -691,12 +691,12 @@ static const struct peri_value *push_map(struct peri_push *push, const struct pe
 {
     lua_State *L = push->L;
     uint32_t count = at->count;
+    bool marked = count == 0; /* lest it looks like a list: an empty one, or one with integers */
     lua_createtable(L, 0, (int) count);
-    if (count == 0)
-        peri_json_mark_object(L, -1); /* lest it looks like an empty list */
     at++;
     for (uint32_t i = 0; i < count; i++) {
         at = peri_value_push(push, at);
+        marked = marked || lua_type(L, -1) != LUA_TSTRING;
         /* Lua cannot hold NaN, which a client may send, nor nil, which a refusing check leaves. */
         bool sound =
             !lua_isnil(L, -1) && !(lua_type(L, -1) == LUA_TNUMBER && isnan(lua_tonumber(L, -1)));
@@ -706,6 +706,8 @@ static const struct peri_value *push_map(struct peri_push *push, const struct pe
         else
             lua_pop(L, 2);
     }
+    if (marked)
+        peri_json_mark_object(L, -1);
     return at;
 }
 

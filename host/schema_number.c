@@ -316,7 +316,9 @@ bool peri_validate_decimal(const struct peri_site *site)
     if (site->type->strict && site->run->mode != PERI_MODE_JSON)
         return peri_refuse_instance(site, "Decimal");
     peri_run_floor(site->run, PERI_LAX);
-    if (node->type == PERI_JSON_STRING || node->type == PERI_JSON_BIG)
+    if (node->type == PERI_JSON_STRING && !(node->ascii & PERI_NODE_ASCII))
+        peri_decimal_fold(&text, peri_text_of(node));
+    else if (node->type == PERI_JSON_STRING || node->type == PERI_JSON_BIG)
         peri_buf_add(&text, node->string, node->count);
     else if (node->type == PERI_JSON_INTEGER)
         peri_buf_add_int(&text, node->integer);

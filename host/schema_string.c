@@ -176,6 +176,22 @@ bool peri_short_integer_read(const char *digits, size_t len, int64_t *out)
     return true;
 }
 
+/* The bare digits of a text, with their sign apart; without underscores they are in `room`. False
+ * when they cannot be those of an integer. */
+static bool find_digits(struct peri_text text, bool *negative, struct peri_text *digits,
+                        struct peri_buf *room)
+{
+    text = peri_text_trim(text);
+    *negative = text.len > 0 && text.data[0] == '-';
+    if (*negative || (text.len > 0 && text.data[0] == '+'))
+        text = (struct peri_text){text.data + 1, text.len - 1};
+    if (!skip_leading_zeros(&text))
+        return false;
+    cut_zero_fraction(&text);
+    *digits = has_sound_underscores(text) ? copy_without_underscores(text, room) : text;
+    return true;
+}
+
 static __attribute__((noinline)) enum peri_integer_verdict read_long_integer(struct peri_text text,
                                                                              int64_t *out)
 {
@@ -185,19 +201,23 @@ static __attribute__((noinline)) enum peri_integer_verdict read_long_integer(str
     if (verdict != PERI_INTEGER_BAD)
         return verdict;
 
-    text = peri_text_trim(text);
-    negative = text.len > 0 && text.data[0] == '-';
-    if (negative || (text.len > 0 && text.data[0] == '+'))
-        text = (struct peri_text){text.data + 1, text.len - 1};
-    if (!skip_leading_zeros(&text))
-        return PERI_INTEGER_BAD;
-    cut_zero_fraction(&text);
     struct peri_buf room = {0};
-    if (has_sound_underscores(text))
-        text = copy_without_underscores(text, &room);
-    verdict = read_plain_integer(negative, text, out);
+    if (find_digits(text, &negative, &digits, &room))
+        verdict = read_plain_integer(negative, digits, out);
     peri_buf_deinit(&room);
     return verdict == PERI_INTEGER_TOO_LONG ? PERI_INTEGER_BAD : verdict;
+}
+
+void peri_integer_print(struct peri_buf *out, struct peri_text text)
+{
+    bool negative = false;
+    struct peri_buf room = {0};
+    if (find_digits(text, &negative, &text, &room)) {
+        if (negative)
+            peri_buf_add_byte(out, '-');
+        peri_buf_add(out, text.data, text.len);
+    }
+    peri_buf_deinit(&room);
 }
 
 enum peri_integer_verdict peri_integer_read(struct peri_text text, int64_t *out)
@@ -325,6 +345,10 @@ static void explain_uuid(struct peri_text text, struct peri_buf *reason)
 {
     uint32_t offset = 0;
     struct peri_text core = uuid_core(text, &offset);
+    if (core.len == 36) { /* what is around it has been taken off for good */
+        text = core;
+        offset = 0;
+    }
     uint32_t hyphens = 0;
     uint32_t bounds[UUID_GROUPS - 1] = {0};
     if (text.len > 45) {

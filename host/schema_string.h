@@ -5,6 +5,17 @@
 
 #include "schema_type.h"
 
+/* The character at *at, which is moved behind it; the text is valid UTF-8. */
+static inline uint32_t peri_next_point(const char **at, const char *end)
+{
+    unsigned char lead = (unsigned char) *(*at)++;
+    int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : lead >= 0xC0 ? 1 : 0;
+    uint32_t point = more == 0 ? lead : lead & (0x3Fu >> more);
+    while (more-- > 0 && *at < end)
+        point = point << 6 | ((unsigned char) *(*at)++ & 0x3F);
+    return point;
+}
+
 /* Cuts white space as Unicode defines it from both ends. */
 struct peri_text peri_text_trim(struct peri_text text);
 
@@ -26,6 +37,9 @@ enum peri_integer_verdict {
 
 /* Blanks around it, a plus sign, leading zeros, single underscores and ".000" are allowed. */
 enum peri_integer_verdict peri_integer_read(struct peri_text text, int64_t *out);
+
+/* Appends the digits of an integer that this says is beyond 64 bits, as JSON writes it. */
+void peri_integer_print(struct peri_buf *out, struct peri_text text);
 
 /* Decimal notation, inf and nan; blanks around it and single underscores are allowed. */
 bool peri_float_read(struct peri_text text, double *out);
@@ -68,6 +82,8 @@ struct peri_decimal {
     int64_t exponent;
 };
 
+/* Appends a text with the digits of other scripts as ASCII, as Python's Decimal() takes them. */
+void peri_decimal_fold(struct peri_buf *out, struct peri_text text);
 /* The digits may be copied to `room`, which has as many bytes as the text. */
 bool peri_decimal_read(struct peri_text text, char *room, struct peri_decimal *out);
 /* As Python's str(Decimal). */

@@ -113,6 +113,28 @@ def test_files_may_be_declared_as_bytes(serve, write_app):
         assert list(content) == ["multipart/form-data"]
 
 
+KEYS = """
+local perigee = require("perigee")
+local t = perigee.types
+local app = perigee.app({})
+for name, key in pairs({ number = t.number, boolean = t.boolean, date = t.date, integer = t.integer }) do
+  app:post("/" .. name, { body = t.map(key, t.integer) }, function(req)
+    return req.body
+  end)
+end
+return app
+"""
+
+
+def test_a_map_with_keys_of_any_type_can_be_answered(serve, write_app):
+    sent = {"number": "1.50", "boolean": "yes", "date": "2020-01-02", "integer": " 1"}
+    answered = {"number": "1.5", "boolean": "true", "date": "2020-01-02", "integer": "1"}
+    with serve(write_app(KEYS)).client() as client:
+        for name, key in sent.items():
+            answer = client.post(f"/{name}", json={key: 1})
+            assert (answer.status_code, answer.json()) == (200, {answered[name]: 1}), name
+
+
 def test_a_quoted_cookie_is_unquoted(serve, write_app):
     server = serve(write_app(APP))
     with server.client() as client:

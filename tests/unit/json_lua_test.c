@@ -119,6 +119,8 @@ static void writes_marked_tables_as_marked(void **state)
     assert_encodes("json.object()", "{}");
     assert_encodes("json.object({ [10] = 'x' })", "{\"10\":\"x\"}");
     assert_encodes("json.object({ 'x' })", "{\"1\":\"x\"}");
+    assert_encodes("json.object({ [-1.5] = 'x' })", "{\"-1.5\":\"x\"}");
+    assert_encodes("json.object({ [false] = 'x' })", "{\"false\":\"x\"}");
     assert_encodes("{ list = json.array({}) }", "{\"list\":[]}");
     assert_encodes("json.array(json.object({ 1 }))", "[1]");
 
@@ -154,6 +156,10 @@ static void names_the_place_of_what_it_cannot_write(void **state)
         {"{ [true] = 1 }", "a boolean key cannot be written as JSON"},
         {"{ a = { [1.5] = 1 } }", "a: a number key cannot be written as JSON"},
         {"json.object({ [{}] = 1 })", "a table key cannot be written as JSON"},
+        {"json.object({ [io.stdout] = 1 })", "a userdata key cannot be written as JSON"},
+        {"json.object({ [1/0] = 1 })", "infinity cannot be written as JSON"},
+        {"json.object({ [1.5] = { [true] = 1 } })",
+         "[1.5]: a boolean key cannot be written as JSON"},
         {"json.object({ [10] = { [12] = print } })",
          "[10]: " /* an array it is not */
          "a table that is neither an array (keys 1 to n) nor an object (string keys); "

@@ -582,6 +582,40 @@ static void file_parts_are_pushed_apart_from_form_fields(void **state)
     assert_memory_equal(errors, want, len);
 }
 
+static void a_file_in_the_place_of_a_text_is_shown_by_what_it_is(void **state)
+{
+    (void) state;
+    char upload[] = "the upload";
+    struct peri_field part = {.name = "note",
+                              .name_len = 4,
+                              .file = upload,
+                              .size = 3,
+                              .filename = "a.txt",
+                              .filename_len = 5,
+                              .type = "text/plain",
+                              .type_len = 10};
+    const struct peri_sources sources = {.form = {&part, 1}};
+    lua_settop(L, 0);
+    run("return schema.inputs{ groups = { { source = 'form', fields = { { 'note', t.string{} } } "
+        "} } }");
+    const struct peri_inputs *inputs = peri_schema_inputs(L, 1);
+    static const char *const headers[] = {"\"content-type\":\"text/plain\"", ""};
+    for (size_t i = 0; i < COUNT(headers); i++) {
+        char want[256];
+        snprintf(want, sizeof(want),
+                 "{\"detail\":[{\"type\":\"string_type\",\"loc\":[\"body\",\"note\"],"
+                 "\"msg\":\"Input should be a valid string\",\"input\":{\"filename\":\"a.txt\","
+                 "\"size\":3,\"headers\":{%s}}}]}",
+                 headers[i]);
+        assert_int_equal(peri_inputs_validate(inputs, &sources, 64, result), PERI_INVALID);
+        size_t len = 0;
+        const char *errors = peri_result_errors(result, &len);
+        assert_int_equal(len, strlen(want));
+        assert_memory_equal(errors, want, len);
+        part.type = NULL;
+    }
+}
+
 static void each_group_knows_its_errors(void **state)
 {
     (void) state;
@@ -667,6 +701,7 @@ int main(void)
         cmocka_unit_test(bytes_that_are_no_utf8_become_replacement_characters),
         cmocka_unit_test(a_group_may_have_another_name),
         cmocka_unit_test(file_parts_are_pushed_apart_from_form_fields),
+        cmocka_unit_test(a_file_in_the_place_of_a_text_is_shown_by_what_it_is),
         cmocka_unit_test(each_group_knows_its_errors),
         cmocka_unit_test(after_a_body_that_is_no_json_nothing_is_pushed),
         cmocka_unit_test(a_body_python_cannot_read_is_no_422),

@@ -256,7 +256,8 @@ static void decimals_keep_every_digit(void **state)
         {"1e-7", "1E-7"},    {"0E+3", "0E+3"},
         {"123e-2", "1.23"},  {"1.5e400", "1.5E+400"},
         {"inf", "Infinity"}, {"-Infinity", "-Infinity"},
-        {"nan", "NaN"},
+        {"nan", "NaN"},      {"-NaN12", "-NaN"},
+        {"sNaN7", "NaN"},
     };
     struct peri_buf out = {0};
     for (size_t i = 0; i < COUNT(examples); i++) {
@@ -268,12 +269,45 @@ static void decimals_keep_every_digit(void **state)
         expect(examples[i][0], examples[i][1], out.data, out.len);
     }
     peri_buf_deinit(&out);
-    static const char *const bad[] = {"", ".", "--1", "1e", "1.2.3", "x", "1 2"};
+    static const char *const bad[] = {"", ".", "--1", "1e", "1.2.3", "x", "1 2", "nan1x", "inf1"};
     for (size_t i = 0; i < COUNT(bad); i++) {
         char room[64];
         struct peri_decimal decimal;
         assert_false(peri_decimal_read(text_of(bad[i]), room, &decimal));
     }
+}
+
+static void decimals_take_the_digits_of_every_script(void **state)
+{
+    (void) state;
+    static const char *const examples[][2] = {
+        {"-٣.٥", "-3.5"}, {"1e٣", "1e3"}, {"１２_३", "12_3"}, {"𝟏\xF0\x9D\x9F\xBF", "19"},
+        {"²é", "²é"},     {"", ""},
+    };
+    struct peri_buf out = {0};
+    for (size_t i = 0; i < COUNT(examples); i++) {
+        out.len = 0;
+        peri_decimal_fold(&out, text_of(examples[i][0]));
+        expect(examples[i][0], examples[i][1], out.data, out.len);
+    }
+    peri_buf_deinit(&out);
+}
+
+static void the_digits_of_an_integer_are_bare(void **state)
+{
+    (void) state;
+    static const char *const examples[][2] = {
+        {" +00_1_0.00 ", "10"},
+        {"-9223372036854775809", "-9223372036854775809"},
+        {"x", ""},
+    };
+    struct peri_buf out = {0};
+    for (size_t i = 0; i < COUNT(examples); i++) {
+        out.len = 0;
+        peri_integer_print(&out, text_of(examples[i][0]));
+        expect(examples[i][0], examples[i][1], out.data, out.len);
+    }
+    peri_buf_deinit(&out);
 }
 
 static int order(const char *a, const char *b)
@@ -355,6 +389,8 @@ int main(void)
         cmocka_unit_test(emails_are_normalised_or_refused),
         cmocka_unit_test(integers_are_read_with_pythons_freedom),
         cmocka_unit_test(decimals_keep_every_digit),
+        cmocka_unit_test(decimals_take_the_digits_of_every_script),
+        cmocka_unit_test(the_digits_of_an_integer_are_bare),
         cmocka_unit_test(decimals_compare_by_value),
         cmocka_unit_test(base64_takes_both_alphabets_and_no_stray_bits),
         cmocka_unit_test(blanks_are_those_of_unicode),

@@ -89,6 +89,14 @@ static const struct example texts[] = {
      "invalid group length in group 1: expected 4, found "
      "8\",\"input\":\"12345678-12341234-1234-1234-123456789012\",\"ctx\":{\"error\":\"invalid "
      "group length in group 1: expected 4, found 8\"}}"},
+    {"t.uuid{}", "\"{12345678-g234-1234-1234-123456789012}\"",
+     "{\"type\":\"uuid_parsing\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be a valid UUID, "
+     "invalid character: found `g` at 9\",\"input\":\"{12345678-g234-1234-1234-123456789012}\","
+     "\"ctx\":{\"error\":\"invalid character: found `g` at 9\"}}"},
+    {"t.uuid{}", "\"{g}\"",
+     "{\"type\":\"uuid_parsing\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be a valid UUID, "
+     "invalid character: found `g` at 1\",\"input\":\"{g}\",\"ctx\":{\"error\":\"invalid "
+     "character: found `g` at 1\"}}"},
     {"t.uuid{}", "5",
      "{\"type\":\"uuid_type\",\"loc\":[\"body\",\"v\"],\"msg\":\"UUID input should be a string, "
      "bytes or UUID object\",\"input\":5}"},
@@ -259,6 +267,13 @@ static const struct example numbers[] = {
     {"t.decimal{}", "\"1.50\"", "\"1.50\""},
     {"t.decimal{}", "1.1", "\"1.1\""},
     {"t.decimal{}", "\"1e5\"", "\"1E+5\""},
+    {"t.decimal{}", "\"-٣.५0\"", "\"-3.50\""},
+    {"t.decimal{}", "\"NaN1\"",
+     "{\"type\":\"finite_number\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be a finite "
+     "number\",\"input\":\"NaN1\"}"},
+    {"t.decimal{lt = 3}", "\"٣\"",
+     "{\"type\":\"less_than\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be less than "
+     "3\",\"input\":\"٣\",\"ctx\":{\"lt\":3}}"},
     {"t.decimal{}", "\"x\"",
      "{\"type\":\"decimal_parsing\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be a valid "
      "decimal\",\"input\":\"x\"}"},
@@ -374,6 +389,12 @@ static const struct example constants[] = {
     {"t.enum{name = 'E', values = {1, 2}}", "3",
      "{\"type\":\"enum\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be 1 or "
      "2\",\"input\":3,\"ctx\":{\"expected\":\"1 or 2\"}}"},
+    {"t.enum{name = 'E', values = {1, 2}}", "\" +0123456789012345678901234567890.0\"",
+     "{\"type\":\"int_parsing_size\",\"loc\":[\"body\",\"v\"],\"msg\":\"Unable to parse input "
+     "string as an integer, exceeded maximum size\",\"input\":123456789012345678901234567890}"},
+    {"t.enum{name = 'E', values = {'1', '2'}}", "\"123456789012345678901234567890\"",
+     "{\"type\":\"enum\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be '1' or "
+     "'2'\",\"input\":\"123456789012345678901234567890\",\"ctx\":{\"expected\":\"'1' or '2'\"}}"},
     {"t.enum{name = 'E', values = {'a', 2}}", "2", "2"},
     {"t.enum{name = 'E', values = {'a', 2}}", "\"2\"",
      "{\"type\":\"enum\",\"loc\":[\"body\",\"v\"],\"msg\":\"Input should be 'a' or "
@@ -551,6 +572,12 @@ static const struct example models[] = {
 static const struct example unions[] = {
     {"t.union{members = {t.integer{}, t.string{}}}", "\"1\"", "\"1\""},
     {"t.union{members = {t.integer{}, t.string{}}}", "1", "1"},
+    {"t.union{members = {t.array{item = t.union{members = {t.integer{}, t.null{}}}}, t.boolean{}}}",
+     "[\"x\"]",
+     "{\"type\":\"int_parsing\",\"loc\":[\"body\",\"v\",\"list[nullable[int]]\",0],\"msg\":\"Input "
+     "should be a valid integer, unable to parse string as an integer\",\"input\":\"x\"},"
+     "{\"type\":\"bool_type\",\"loc\":[\"body\",\"v\",\"bool\"],\"msg\":\"Input should be a valid "
+     "boolean\",\"input\":[\"x\"]}"},
     {"t.union{members = {t.integer{}, t.string{}}}", "1.0", "1"},
     {"t.union{members = {t.integer{}, t.string{}}}", "[]",
      "{\"type\":\"int_type\",\"loc\":[\"body\",\"v\",\"int\"],\"msg\":\"Input should be a valid "

@@ -103,7 +103,8 @@ def test_a_loop_is_not_held_for_long_where_lua_cannot_be_left(spin):
 
 def test_a_finalizer_that_does_not_end_is_stopped(spin):
     assert spin.get("/finalizer").body == b'"collected"'
-    spin.wait_for_log(r"a __gc function failed: .*more than 10 ms", count=4)
+    # One of each kind is told; the others of its line have had their time.
+    spin.wait_for_log(r"a __gc function failed: .*more than 10 ms", count=2)
 
 
 def test_a_function_behind_the_answer_has_a_deadline_of_its_own(spin):

@@ -26,7 +26,8 @@ end
 local function own_frames(traceback)
   local frames = {}
   for frame in traceback:gmatch("\n\t([^\n]+)") do
-    if not frame:find("^%[C%]") and not frame:find("^perigee/") and #frames < MAX_FRAMES then
+    local is_own = not frame:find("^%[C%]") and not frame:find("^perigee/")
+    if is_own and not frame:find("^%(%.%.%.tail calls") and #frames < MAX_FRAMES then
       frames[#frames + 1] = "    " .. frame
     end
   end

@@ -207,6 +207,7 @@ int peri_sockets_open(struct peri_sockets *sockets, const struct peri_config *co
 {
     *sockets = (struct peri_sockets){0};
     int rc = adopt_passed(sockets, error, error_size);
+    bool passed = sockets->count > 0;
     for (unsigned i = 0; i < config->endpoint_count && rc == 0; i++) {
         const struct peri_endpoint *endpoint = &config->endpoints[i];
         if (sockets->count == PERI_MAX_SOCKETS) {
@@ -220,8 +221,9 @@ int peri_sockets_open(struct peri_sockets *sockets, const struct peri_config *co
             rc = open_tcp(sockets, endpoint->text, endpoint->port, error, error_size);
         }
     }
-    /* The usual address, unless others were named instead of it. */
-    if (rc == 0 && (sockets->count == 0 || config->address_given))
+    /* The usual address, unless others were named instead of it. A service manager that listens has
+     * it already: the same unit may be started with its socket and without. */
+    if (rc == 0 && !passed && (sockets->count == 0 || config->address_given))
         rc = open_tcp(sockets, config->host, config->port, error, error_size);
     return rc;
 }

@@ -24,7 +24,8 @@ struct peri_sockets {
 };
 
 /* Binds and listens on all that the config asks for, and takes what a service manager passes
- * (LISTEN_FDS). Returns 0, or a UV_E* code with one line in `error`. Close it either way. */
+ * (LISTEN_FDS) in place of its host and port. Returns 0, or a UV_E* code with one line in `error`.
+ * Close it either way. */
 int peri_sockets_open(struct peri_sockets *sockets, const struct peri_config *config, char *error,
                       size_t error_size);
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -118,6 +119,33 @@ def test_the_units_use_options_that_there_are():
     for flag in re.findall(r"--[\w-]+", command):
         assert flag in known, flag
     assert "Type=notify" in service and re.search(r"^WatchdogSec=\d+", service, re.M)
+
+
+def test_the_service_serves_the_socket_of_its_unit():
+    service = (EXAMPLES / "perigee.service").read_text()
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        port = listening.getsockname()[1]
+        flags = re.search(r"^ExecStart=\S+ run \S+ (.*)$", service, re.M)[1]
+        assert "--port 8000" in flags and "ListenStream=8000" in (EXAMPLES / "perigee.socket").read_text()
+        flags = flags.replace("--port 8000", f"--port {port}")
+        script = f"LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run {PROJECT}/apps/hello {flags}"
+        fd = listening.fileno()
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", f"[ {fd} = 3 ] || exec 3<&{fd}; {script}"],
+            pass_fds=[fd],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        with Conn(port) as conn:
+            assert conn.get("/").status == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")

@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "decode.h"
 #include "exchange.h"
+#include "locals.h"
 #include "log.h"
 #include "protect.h"
 #include "transfer.h"
@@ -218,18 +219,65 @@ static int on_call_end(lua_State *L, int status, lua_KContext context)
     return 0;
 }
 
+/* What the words of a call begin with; then the caller's task locals, and the arguments. */
+struct call_head {
+    uint32_t index; /* of the function */
+    uint32_t locals_len;
+};
+
+/* Adds the task locals, each pair with its length, but for those that cannot cross. */
+static void add_locals(lua_State *L, const struct peri_task *task, struct peri_buf *in)
+{
+    size_t start = in->len;
+    luaL_checkstack(L, 8, "task locals");
+    peri_locals_push(L, task);
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        size_t pair = in->len;
+        uint32_t len = 0;
+        int top = lua_gettop(L);
+        peri_buf_add(in, &len, sizeof(len));
+        if (peri_transfer_write(L, top - 1, 2, "local", in) == 0) {
+            len = (uint32_t) (in->len - pair - sizeof(len));
+            memcpy(in->data + pair, &len, sizeof(len));
+        } else {
+            in->len = pair;
+        }
+        lua_settop(L, top);
+    }
+    lua_pop(L, 1);
+    uint32_t all = (uint32_t) (in->len - start);
+    memcpy(in->data + start - sizeof(all), &all, sizeof(all));
+}
+
+static void take_locals(lua_State *L, const char *at, size_t len)
+{
+    const char *end = at + len;
+    while (at < end) {
+        uint32_t pair = 0;
+        memcpy(&pair, at, sizeof(pair));
+        at += sizeof(pair);
+        peri_transfer_read(L, at, pair);
+        peri_locals_set(L, peri_task_current(L));
+        at += pair;
+    }
+}
+
 /* The body of a call's trip. */
 static int call_main(lua_State *L)
 {
     struct peri_trip *trip = lua_touserdata(L, 1);
-    uint32_t index = 0;
-    memcpy(&index, trip->in.data, sizeof(index));
+    struct call_head head;
+    const char *at = trip->in.data + sizeof(head);
+    memcpy(&head, trip->in.data, sizeof(head));
     lua_settop(L, 0);
+    if (head.locals_len > 0)
+        take_locals(L, at, head.locals_len);
+    at += head.locals_len;
     lua_pushcfunction(L, peri_hop_traceback);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &functions_key);
-    lua_rawgeti(L, -1, index);
+    lua_rawgeti(L, -1, head.index);
     lua_remove(L, -2);
-    int count = peri_transfer_read(L, trip->in.data + sizeof(index), trip->in.len - sizeof(index));
+    int count = peri_transfer_read(L, at, (size_t) (trip->in.data + trip->in.len - at));
     int status = lua_pcallk(L, count, LUA_MULTRET, 1, (lua_KContext) trip, on_call_end);
     return on_call_end(L, status, (lua_KContext) trip);
 }
@@ -253,10 +301,13 @@ static int call_plainly(lua_State *L)
 /* Begins a trip with the call of the function whose number is the second upvalue. */
 static struct peri_trip *begin_call(lua_State *L)
 {
-    uint32_t index = (uint32_t) lua_tointeger(L, lua_upvalueindex(2));
+    struct call_head head = {.index = (uint32_t) lua_tointeger(L, lua_upvalueindex(2))};
+    const struct peri_task *task = peri_task_current(L);
     struct peri_trip *trip = peri_trip_take(peri_vm_of(L));
     trip->body = call_main;
-    peri_buf_add(&trip->in, &index, sizeof(index));
+    peri_buf_add(&trip->in, &head, sizeof(head));
+    if (task != NULL && task->has_locals)
+        add_locals(L, task, &trip->in);
     if (peri_transfer_write(L, 1, lua_gettop(L), "argument", &trip->in) != 0) {
         luaL_where(L, 1);
         lua_insert(L, -2);

@@ -379,7 +379,8 @@ static struct peri_exchange *exchange_of(const struct peri_task *task)
     return peri_exchange_of_task(task);
 }
 
-/* The task that a child of a group works for, in the end: itself when there is none. */
+/* The task that a child of a group works for, or a function that a worker called back, in the end:
+ * itself when there is none. */
 static struct peri_task *origin_of(struct peri_task *task)
 {
     struct peri_task *origin = task;
@@ -387,7 +388,8 @@ static struct peri_task *origin_of(struct peri_task *task)
         if (scope->task != NULL)
             origin = scope->task;
     }
-    return origin;
+    struct peri_task *caller = peri_trip_caller(origin);
+    return caller != NULL ? origin_of(caller) : origin;
 }
 
 static uint64_t number_at(uint64_t *number)

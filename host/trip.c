@@ -121,6 +121,9 @@ static void arrive(struct peri_trip *trip)
 static void see_off(struct peri_trip *trip, const char *error)
 {
     peri_list_remove(&trip->link);
+    if (trip->parent != NULL)
+        trip_unref(trip->parent);
+    trip->parent = NULL;
     if (error != NULL) {
         trip->failed = true;
         trip->out.len = 0;
@@ -134,6 +137,14 @@ static void on_guest_ended(struct peri_task *task, void *owner, bool failed)
     struct peri_trip *trip = owner;
     trip->guest = NULL;
     see_off(trip, failed ? peri_task_error(task) : NULL);
+}
+
+struct peri_task *peri_trip_caller(const struct peri_task *guest)
+{
+    if (guest->ended != on_guest_ended)
+        return NULL;
+    const struct peri_trip *parent = ((const struct peri_trip *) guest->owner)->parent;
+    return parent != NULL && parent->op != NULL ? parent->op->op.task : NULL;
 }
 
 /* The body of a guest. */
@@ -463,8 +474,14 @@ int peri_trip_visit(lua_State *L, struct peri_trip *trip, struct peri_mailbox *h
     trip->host = host;
     trip->home->writing = NULL;
     atomic_store(&trip->refs, 2);
+    trip->parent = peri_worker_trip(peri_vm_of(L)->worker);
+    if (trip->parent != NULL)
+        atomic_fetch_add(&trip->parent->refs, 1);
     if (wake_host(host, trip))
         return peri_op_await(L, &op->op);
+    if (trip->parent != NULL)
+        trip_unref_elsewhere(trip->parent);
+    trip->parent = NULL;
     trip->op = NULL;
     trip_unref(trip);
     trip_unref(trip); /* NOLINT(clang-analyzer-unix.Malloc): it had both */

@@ -58,6 +58,7 @@ struct peri_trip {
     /* The room's own. */
     struct peri_mailbox *home;
     struct peri_mailbox *host;  /* of a visit: where its guest runs */
+    struct peri_trip *parent;   /* of a visit: the trip whose worker makes it; may be NULL */
     struct peri_trip_op *op;    /* origin's thread; NULL once nobody waits */
     struct peri_worker *worker; /* under the lock of the workers: who runs it */
     enum peri_trip_state state;
@@ -88,6 +89,10 @@ int peri_trip_visit(lua_State *L, struct peri_trip *trip, struct peri_mailbox *h
 /* Where the trip is that an op waits for. Returns false when the op waits for something else;
  * *worker is -1 while no worker has it. */
 bool peri_trip_place(const struct peri_op *op, uint64_t *generation, int *worker);
+
+/* On a host's thread: the task that waits for the worker that a guest runs for. NULL: the task is
+ * no guest, or nobody waits. */
+struct peri_task *peri_trip_caller(const struct peri_task *guest);
 
 /* From a worker's thread, which is done with the trip: sends it home. */
 void peri_trip_return(struct peri_trip *trip);

@@ -276,6 +276,19 @@ def test_a_cancelled_request_ends_on_its_worker_too(requests, runtime):
     eventually(is_free, "a worker without work")
 
 
+def test_what_a_worker_calls_back_is_shown_below_its_request(requests, runtime):
+    server, begin = requests
+    conn = begin("/worker/on-loop")
+    lines, task = wait_for(runtime, server, kind="task", waits="sleep")
+    request = line_of(lines, kind="request", target="/worker/on-loop")
+    assert request["waits"] == "worker" and task["of"] == request["id"]
+    stacks = ask(runtime, server, f"stack {request['id']}")
+    assert line_of(stacks, kind="task", id=task["id"])["stack"]
+    ask(runtime, server, f"cancel {request['id']}")
+    assert conn.answer().status == 503
+    eventually(lambda: server.json("/ended") == ["on_loop"], "the end of the function")
+
+
 def test_a_worker_in_c_code_does_not_answer_and_holds_up_nobody(requests, runtime):
     server, begin = requests
     pipe = runtime / "pipe"
@@ -329,6 +342,32 @@ def test_a_cancelled_request_is_answered_and_cleans_up(requests, runtime, target
     assert line_of(ask(runtime, server, "ps"), target=target) is None
     again = run("cancel", line["id"], env={"XDG_RUNTIME_DIR": str(runtime)})
     assert again.returncode == 1 and "nothing that runs has the id" in again.stderr
+
+
+def test_the_answer_to_a_cancelled_request_passes_middleware_and_on_error(serve, runtime, write_app):
+    folder = write_app("""
+        local perigee = require("perigee")
+        local app = perigee.app({ title = "Cancelled" })
+        app:use(function(req, next)
+          local res = next(req)
+          res:set("X-Seen", tostring(res.status))
+          return res
+        end)
+        app:on_error(503, function(req, err)
+          return perigee.json({ sorry = err.detail or "none", path = req.path }, { status = 503 })
+        end)
+        app:get("/sleep", function() perigee.sleep(60000) end)
+        return app
+    """)
+    server = serve(folder, "--shutdown-grace-ms", 0, env={"XDG_RUNTIME_DIR": str(runtime)})
+    with server.connect() as conn:
+        conn.request("GET", "/sleep")
+        _, line = wait_for(runtime, server, kind="request", target="/sleep", waits="sleep")
+        ask(runtime, server, f"cancel {line['id']}")
+        answer = conn.answer()
+    assert answer.status == 503
+    assert answer.header("x-seen") == "503"
+    assert json.loads(answer.body) == {"sorry": "Service Unavailable", "path": "/sleep"}
 
 
 def test_a_request_can_be_named_by_its_id_in_the_log(requests, runtime):

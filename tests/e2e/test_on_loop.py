@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 
 import pytest
 
@@ -87,6 +88,38 @@ local limited = perigee.threaded(function()
   local _, err = task.move_on(1500, hang, "limited")
   return err.code
 end)
+local function who()
+  local list = {}
+  for name, value in pairs(task.locals) do list[#list + 1] = tostring(name) .. "=" .. tostring(value) end
+  table.sort(list)
+  return table.concat(list, " ")
+end
+local who_there = perigee.on_loop(function()
+  local said = who()
+  task.locals.user = "nobody"
+  return said .. task.all({ function() return " " .. task.locals.user end })
+end)
+local who_on_worker = perigee.threaded(function()
+  local before = who()
+  task.locals.depth, task.locals.out = 2, print
+  local there = who_there()
+  return { before, there, task.locals.user, task.all({ function() return who_there() end }) }
+end)
+app:get("/who", function()
+  task.locals.user, task.locals.depth = "ada", 1
+  local said = who_on_worker()
+  said[#said + 1] = who()
+  return said
+end)
+app:get("/nobody", perigee.threaded(function() return { who(), who_there() } end))
+local await = perigee.on_loop(function(path)
+  note("waits for the gate")
+  while not perigee.fs.stat(path) do perigee.sleep(1) end
+  return notes
+end)
+app:get("/gate", { query = { path = perigee.types.string } }, perigee.threaded(function(req)
+  return await(req.query.path)
+end))
 app:get("/limited", function() return { limited(), notes } end)
 return app
 """
@@ -221,3 +254,30 @@ def test_a_server_that_stops_ends_it(start):
         wait_for_note(server, "waits")
         server.stop()
         assert conn.answer().status == 503
+
+
+def test_what_the_task_knows_goes_along_as_far_as_it_can_cross(server):
+    for _ in range(2):  # the coroutines are used again
+        assert server.json("/who") == [
+            "depth=1 user=ada",
+            "depth=2 user=ada nobody",
+            "ada",
+            "depth=2 user=ada nobody",
+            "depth=1 user=ada",
+        ]
+    assert server.json("/nobody") == ["", " nobody"]
+
+
+def test_a_reload_in_the_middle_of_a_call_lets_it_end_in_its_version(start, tmp_path):
+    server = start("--threads", 1)
+    gate = tmp_path / "gate"
+    with server.connect() as conn:
+        conn.request("GET", f"/gate?path={gate}")
+        wait_for_note(server, "waits for the gate")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("reloaded in")
+        assert not server.json("/notes")  # another VM
+        assert server.json("/nap/7") == 7
+        gate.touch()
+        assert conn.answer().body == b'["waits for the gate"]'
+    assert server.json("/nap/7") == 7

@@ -133,4 +133,17 @@ app:post("/read", { timeout_ms = 60000 }, function(req)
   return { bytes = #req:body() }
 end)
 
+local rest = perigee.on_loop(function()
+  local _ <close> = note("on_loop")
+  perigee.sleep(60000)
+end)
+
+app:get(
+  "/worker/on-loop",
+  { timeout_ms = 60000 },
+  perigee.threaded(function()
+    rest()
+  end)
+)
+
 return app

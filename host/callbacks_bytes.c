@@ -24,7 +24,7 @@ static int call_original(lua_State *L)
 
 static bool must_yield(lua_State *L)
 {
-    return peri_slice_is_over(L) && peri_slice_must_yield(L);
+    return peri_slice_is_over(L) && !peri_slice_is_spared() && peri_slice_must_yield(L);
 }
 
 /* --- string.rep --------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #define SURE_TICKS 64      /* until a hook that has not run is set again */
 #define MANY_ENDS 10       /* of a task that should have ended at the first one */
 #define MAX_PLACES 256     /* that are logged, then silence */
+#define SPARED_TICKS 100   /* that what cleans up may fill memory for */
 #define MAX_HELD_MS 2000   /* before the supervisor takes the server for stuck */
 
 /* A function that has held the loop, on behalf of one kind of work. */
@@ -31,6 +32,8 @@ _Thread_local lua_State *volatile peri_slice_hooked;
 /* Whether what runs is what an error that was raised here ran into: it has LOOK_AGAIN instructions,
  * however many ticks come meanwhile, and only C functions that take long are ended by a tick. */
 static _Thread_local volatile bool spared;
+static _Thread_local unsigned spared_slice; /* the slice in which it was first, */
+static _Thread_local unsigned spared_since; /* and the ticks then */
 _Thread_local volatile bool peri_slice_over;
 
 /* The hook that was there before: of a debugger, or of whoever counts lines. While ours is set it
@@ -211,6 +214,20 @@ static bool is_caught_each_time(const struct peri_task *task)
     return task->ends >= MANY_ENDS && task->ends % 2 == 0;
 }
 
+static void spare(void)
+{
+    spared = true;
+    if (spared_slice == peri_watchdog.slices)
+        return;
+    spared_slice = peri_watchdog.slices;
+    spared_since = peri_watchdog.ticks;
+}
+
+bool peri_slice_is_spared(void)
+{
+    return spared && peri_watchdog.ticks - spared_since < SPARED_TICKS;
+}
+
 /* The slice of the running coroutine is over, at `frame` or in a C function called there. Returns
  * whether it is to yield; raises where it must end. */
 static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
@@ -235,7 +252,8 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
         task->ends += task->killed; /* wraps: then it is spared for some time again */
         /* For what the error runs into; the slice's end takes it back. */
         arm(L, caught ? 1 : LOOK_AGAIN);
-        spared = !caught;
+        if (!caught)
+            spare();
         peri_task_raise_cancelled(L, task);
     }
     note(L, task, frame);

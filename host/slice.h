@@ -76,6 +76,10 @@ static inline bool peri_slice_is_over(lua_State *L)
     return PERI_WATCHES && peri_slice_hooked == L && peri_slice_over;
 }
 bool peri_slice_must_yield(lua_State *L);
+
+/* Whether what runs cleans up behind an error that was raised where it computed. C functions that
+ * come to their end let it go on. */
+bool peri_slice_is_spared(void);
 int peri_slice_yield(lua_State *L, lua_KContext context, lua_KFunction continuation);
 
 /* Forgets the places that were logged. */

@@ -690,6 +690,28 @@ unsigned long peri_pattern_failures(void)
     return atomic_load(&failures);
 }
 
+/* By the tables of Unicode that PCRE2 brings. */
+void peri_text_change_case(struct peri_buf *out, struct peri_text text, bool upper)
+{
+    int error = 0;
+    PCRE2_SIZE at = 0;
+    const char *replacement = upper ? "\\U$0" : "\\L$0";
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR) "(?s).+", PCRE2_ZERO_TERMINATED,
+                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &at, NULL);
+    PCRE2_SIZE len = 2 * (PCRE2_SIZE) text.len + 1; /* the other case has at most one byte more */
+    char *room = peri_buf_reserve(out, len);
+    int count = code == NULL ? -1
+                             : pcre2_substitute(code, (PCRE2_SPTR) text.data, text.len, 0,
+                                                PCRE2_SUBSTITUTE_EXTENDED | PCRE2_NO_UTF_CHECK,
+                                                NULL, NULL, (PCRE2_SPTR) replacement,
+                                                PCRE2_ZERO_TERMINATED, (PCRE2_UCHAR *) room, &len);
+    pcre2_code_free(code);
+    if (count >= 0)
+        out->len += len;
+    else /* no memory */
+        peri_buf_add(out, text.data, text.len);
+}
+
 struct peri_pattern *peri_pattern_new(struct peri_pattern **list, struct peri_text text,
                                       struct peri_buf *reason)
 {

@@ -19,6 +19,10 @@ static inline uint32_t peri_next_point(const char **at, const char *end)
 /* Cuts white space as Unicode defines it from both ends. */
 struct peri_text peri_text_trim(struct peri_text text);
 
+/* Appends a text, which is not empty, with its letters in the other case, each by itself: what
+ * takes several letters there stays. */
+void peri_text_change_case(struct peri_buf *out, struct peri_text text, bool upper);
+
 bool peri_text_equals(struct peri_text a, struct peri_text b);
 
 /* 1, true, t, yes, y, on and their opposites, in any case. */

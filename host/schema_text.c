@@ -17,9 +17,18 @@ static bool check_length(const struct peri_site *site, struct peri_text text, bo
     return true;
 }
 
-/* Letters beyond ASCII keep their case: the C library's tables depend on the locale. */
+/* Pydantic takes the length of a text before. */
 static struct peri_text change_case(const struct peri_site *site, struct peri_text text)
 {
+    if (!(site->node->ascii & PERI_NODE_ASCII)) {
+        struct peri_buf out = {0};
+        peri_text_change_case(&out, text, site->type->string.upper);
+        char *copy = peri_arena_take(&site->run->result->arena, out.len + 1);
+        memcpy(copy, out.data, out.len);
+        text = (struct peri_text){copy, (uint32_t) out.len};
+        peri_buf_deinit(&out);
+        return text;
+    }
     char *copy = peri_arena_take(&site->run->result->arena, text.len + 1);
     char first = site->type->string.lower ? 'A' : 'a';
     for (uint32_t i = 0; i < text.len; i++) {
@@ -56,7 +65,8 @@ bool peri_validate_string(const struct peri_site *site)
 bool peri_validate_secret(const struct peri_site *site)
 {
     const struct peri_type *type = site->type;
-    peri_run_floor(site->run, PERI_LAX);
+    if (site->node->type != PERI_JSON_STRING) /* a text is one as it stands */
+        peri_run_floor(site->run, PERI_LAX);
     if (!peri_is_text(site->node) || (type->strict && site->node->type != PERI_JSON_STRING))
         return peri_refuse(site, PERI_ERROR_STRING_TYPE);
     struct peri_text text = peri_text_of(site->node);

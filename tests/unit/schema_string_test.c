@@ -293,6 +293,26 @@ static void decimals_take_the_digits_of_every_script(void **state)
     peri_buf_deinit(&out);
 }
 
+static void letters_of_every_script_have_cases(void **state)
+{
+    (void) state;
+    static const char *const examples[][3] = {
+        {"Zoé и ñandú", "ZOÉ И ÑANDÚ", "zoé и ñandú"},
+        {"ŉ1\nÇ", "ŉ1\nÇ", "ŉ1\nç"},
+        {"ⱥ", "Ⱥ", "ⱥ"}, /* three bytes and two */
+        {"日本", "日本", "日本"},
+    };
+    struct peri_buf out = {0};
+    for (size_t i = 0; i < COUNT(examples); i++) {
+        for (int upper = 0; upper < 2; upper++) {
+            out.len = 0;
+            peri_text_change_case(&out, text_of(examples[i][0]), upper == 1);
+            expect(examples[i][0], examples[i][upper == 1 ? 1 : 2], out.data, out.len);
+        }
+    }
+    peri_buf_deinit(&out);
+}
+
 static void the_digits_of_an_integer_are_bare(void **state)
 {
     (void) state;
@@ -390,6 +410,7 @@ int main(void)
         cmocka_unit_test(integers_are_read_with_pythons_freedom),
         cmocka_unit_test(decimals_keep_every_digit),
         cmocka_unit_test(decimals_take_the_digits_of_every_script),
+        cmocka_unit_test(letters_of_every_script_have_cases),
         cmocka_unit_test(the_digits_of_an_integer_are_bare),
         cmocka_unit_test(decimals_compare_by_value),
         cmocka_unit_test(base64_takes_both_alphabets_and_no_stray_bits),

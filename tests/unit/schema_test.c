@@ -587,6 +587,8 @@ static const struct example unions[] = {
     {"t.union{members = {t.number{}, t.integer{}}}", "\"1\"", "1.0"},
     {"t.union{members = {t.boolean{}, t.integer{}}}", "1", "1"},
     {"t.union{members = {t.boolean{}, t.integer{}}}", "true", "true"},
+    {"t.union{members = {t.uuid{}, t.secret{}}}", "\"12345678-1234-1234-1234-12345678ABCD\"",
+     "\"**********\""},
     {"t.union{members = {t.uuid{}, t.string{}}}", "\"12345678-1234-1234-1234-12345678abcd\"",
      "\"12345678-1234-1234-1234-12345678abcd\""},
     {"t.union{members = {t.array{item = t.integer{}}, t.array{item = t.string{}}}}", "[\"1\"]",

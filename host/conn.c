@@ -50,13 +50,21 @@ void peri_conn_set_read_due(struct peri_conn *conn, uint64_t due)
         peri_timer_start(&conn->loop->timers, &conn->read_timer, due);
 }
 
-/* Whether the client's system has yet to say that it has all that was sent. */
-static bool has_unread(const struct peri_conn *conn)
+/* Bytes that were sent and of which the client's system has yet to say that it has them. */
+static size_t unread_bytes(const struct peri_conn *conn)
 {
     uv_os_fd_t fd;
     int unread = 0;
-    return uv_fileno((const uv_handle_t *) &conn->tcp, &fd) == 0 &&
-           ioctl(fd, SIOCOUTQ, &unread) == 0 && unread > 0;
+    if (uv_fileno((const uv_handle_t *) &conn->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &unread) != 0)
+        return 0;
+    return (size_t) unread;
+}
+
+/* All that the client has not got: our system may keep megabytes, and takes no more of ours until
+ * it is rid of a good part of them. */
+static size_t untaken_bytes(const struct peri_conn *conn)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *) &conn->tcp) + unread_bytes(conn);
 }
 
 /* Until when a lingering connection waits for the next word of its client. A server that stops is
@@ -81,7 +89,10 @@ static void on_read_timer(struct peri_timer *timer)
         return;
     }
     conn->read_due = 0;
-    if (conn->state == PERI_CONN_LINGERING && now < conn->linger_until && has_unread(conn))
+    if (conn->state == PERI_CONN_OPEN && conn->exchange == NULL && conn->protocol == NULL &&
+        conn->queued > 0)
+        return; /* it takes its answer still, and is idle only when it has all of it */
+    if (conn->state == PERI_CONN_LINGERING && now < conn->linger_until && unread_bytes(conn) > 0)
         peri_conn_set_read_due(conn, end_of_quiet(conn));
     else if (conn->state == PERI_CONN_OPEN && conn->exchange != NULL && !conn->ended)
         peri_exchange_refuse(conn->exchange, 408);
@@ -92,7 +103,7 @@ static void on_read_timer(struct peri_timer *timer)
 static void start_write_timer(struct peri_conn *conn)
 {
     uv_update_time(&conn->loop->uv); /* a handler may have computed since */
-    conn->queued_before = uv_stream_get_write_queue_size((uv_stream_t *) &conn->tcp);
+    conn->untaken_before = untaken_bytes(conn);
     peri_timer_start(&conn->loop->timers, &conn->write_timer,
                      uv_now(&conn->loop->uv) + conn->loop->vm->app.limits.write_timeout_ms);
 }
@@ -100,7 +111,7 @@ static void start_write_timer(struct peri_conn *conn)
 static void on_write_timer(struct peri_timer *timer)
 {
     struct peri_conn *conn = peri_container_of(timer, struct peri_conn, write_timer);
-    if (uv_stream_get_write_queue_size((uv_stream_t *) &conn->tcp) < conn->queued_before)
+    if (untaken_bytes(conn) < conn->untaken_before)
         start_write_timer(conn); /* slow, but it takes bytes */
     else
         peri_conn_reset(conn);

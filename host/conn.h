@@ -58,7 +58,7 @@ struct peri_conn {
     uint64_t read_due;     /* when reading has taken too long; 0: it may take its time */
     uint64_t linger_until; /* at the latest, while it lingers */
     size_t queued;         /* bytes given to libuv that the socket has not taken */
-    size_t queued_before;  /* the same when the write timer was started */
+    size_t untaken_before; /* what the client had not got when the write timer was started */
     uint8_t state;
     bool reading;
     bool processing;        /* bytes are being handed to the exchange */

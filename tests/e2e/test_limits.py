@@ -285,6 +285,17 @@ def test_a_client_that_reads_slowly_is_not_cut_off(serve):
             server.get("/sleep/70")
 
 
+def test_a_client_that_still_takes_its_answer_is_not_idle(serve):
+    server = serve("streams", "--keep-alive-timeout-ms", 200)
+    with server.connect(receive_buffer=65536) as conn:
+        conn.request("GET", "/large")
+        length = int(conn.head().header("content-length"))
+        for _ in range(3):
+            assert server.get("/sleep/200").status == 200
+        assert len(conn.take(length)) == length
+        conn.expect_end()  # once it has all of it, it is
+
+
 # Connections
 
 

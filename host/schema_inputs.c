@@ -372,6 +372,17 @@ static size_t count_nodes(const struct peri_group *group, const struct pairs *pa
     return count;
 }
 
+/* Whether a default may stand among the given values: as the text that it is in JSON, a strict type
+ * would refuse it, where FastAPI has the object. */
+static bool has_given_default(const struct peri_type *type)
+{
+    if (type->fallback == NULL || type->fallback->node == NULL ||
+        type->fallback->node->type == PERI_JSON_NULL)
+        return false;
+    return !type->strict || type->kind == PERI_KIND_STRING || type->kind == PERI_KIND_INTEGER ||
+           type->kind == PERI_KIND_NUMBER || type->kind == PERI_KIND_BOOLEAN;
+}
+
 /* What FastAPI hands to the model: the given values and the defaults of those that are missing; and
  * what nobody declared, which matters to `extra` and to the input that errors show. */
 static const struct peri_json_node *build_object(struct reader *reader,
@@ -384,17 +395,15 @@ static const struct peri_json_node *build_object(struct reader *reader,
     object.nodes[0] = (struct peri_json_node){.type = PERI_JSON_OBJECT};
     for (uint32_t i = 0; i < group->fields.count; i++) {
         const struct peri_member *member = &group->fields.members[i];
-        const struct peri_default *fallback = member->type->fallback;
         struct peri_text name = group->lookups != NULL ? group->lookups[i] : member->wire;
         if (find_pair(pairs, name) != NULL) {
             add_key(&object, member->wire);
             add_values(reader, &object, pairs, name, peri_type_is_sequence(member->type));
-        } else if (fallback != NULL && fallback->node != NULL &&
-                   fallback->node->type != PERI_JSON_NULL) {
+        } else if (has_given_default(member->type)) {
+            const struct peri_json_node *given = member->type->fallback->node;
             add_key(&object, member->wire);
-            memcpy(&object.nodes[object.used], fallback->node,
-                   fallback->node->skip * sizeof(*object.nodes));
-            object.used += fallback->node->skip;
+            memcpy(&object.nodes[object.used], given, given->skip * sizeof(*object.nodes));
+            object.used += given->skip;
         }
     }
     if (undeclared)

@@ -65,7 +65,8 @@ local function read_group(what, key, source, declared, place)
   return #group.fields > 0 and group or nil
 end
 
--- Form fields and files arrive together and are validated together, in their written order.
+-- Form fields and files arrive together and are validated together, in their written order: as lists have
+-- it, else as their types were made.
 local function read_form(what, options, place)
   local form = options.form and read_group(what, "form", "form", options.form, place)
   if not options.files then
@@ -83,10 +84,13 @@ local function read_form(what, options, place)
     field.file = true
   end
   if form then
-    local fields = table.move(form.fields, 1, #form.fields, #files.fields + 1, files.fields)
-    table.sort(fields, function(a, b)
-      return a.type.seq < b.type.seq
-    end)
+    local fields = table.move(files.fields, 1, #files.fields, #form.fields + 1, form.fields)
+    if #options.form == 0 and #options.files == 0 then
+      table.sort(fields, function(a, b)
+        return a.type.seq < b.type.seq
+      end)
+    end
+    files.fields = fields
   end
   return files
 end

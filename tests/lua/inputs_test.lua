@@ -43,6 +43,11 @@ end)
 test("form fields and files are one group in their written order", function(t)
   t:eq(shape({ files = { a = t_.file }, form = { b = t_.string } }), { "form form: a,b" })
   t:eq(shape({ form = { b = t_.string }, files = { a = t_.file } }), { "form form: b,a" })
+  local first, second, third = t_.file, t_.string, t_.string
+  t:eq(
+    shape({ form = { { "c", third }, { "b", second } }, files = { { "a", first } } }),
+    { "form form: c,b,a" }
+  )
   t:eq(shape({ form = t_.model("Login", {}) }), { "form form: model" })
 end)
 

@@ -544,6 +544,25 @@ static void a_group_may_have_another_name(void **state)
                  "assert(got.query == nil)");
 }
 
+static void defaults_of_strict_models_need_not_be_strict(void **state)
+{
+    (void) state;
+    static const char strict[] =
+        "return schema.inputs{ groups = { { source = 'query', model = t.model{ name = 'S', strict "
+        "= "
+        "true, fields = { { 'day', t.date{ default = '2020-01-02' } }, { 'n', t.decimal{ default = "
+        "'1.5' } }, { 'q', t.string{ default = 'x' } }, { 'w', t.array{ item = t.date{}, default = "
+        "{"
+        " '2020-01-03' } } } } }, as = 'f' } } }";
+    push_and_run(&(struct request){.inputs = strict, .query = ""},
+                 "assert(tostring(got.f.day) == '2020-01-02' and got.f.n == '1.5')\n"
+                 "assert(got.f.q == 'x' and tostring(got.f.w[1]) == '2020-01-03')");
+    lua_settop(L, 0);
+    run(strict);
+    assert_int_equal(validate(&(struct request){.query = "day=2020-01-02"}), PERI_INVALID);
+    assert_int_equal(peri_result_error_count(result), 1);
+}
+
 static void push_upload(lua_State *vm, void *file)
 {
     lua_pushstring(vm, file);
@@ -700,6 +719,7 @@ int main(void)
         cmocka_unit_test(values_stand_under_the_names_of_their_groups),
         cmocka_unit_test(bytes_that_are_no_utf8_become_replacement_characters),
         cmocka_unit_test(a_group_may_have_another_name),
+        cmocka_unit_test(defaults_of_strict_models_need_not_be_strict),
         cmocka_unit_test(file_parts_are_pushed_apart_from_form_fields),
         cmocka_unit_test(a_file_in_the_place_of_a_text_is_shown_by_what_it_is),
         cmocka_unit_test(each_group_knows_its_errors),

@@ -3,11 +3,16 @@ those who do not compute notice of it.
 
 A round trip is the CPU time of a request to a threaded handler that does nothing, less that of the
 same handler on the loop. Two that compute are timed from the client, alone and together. Latency is
-wrk's, of GET / at 32 connections, while 4 connections keep asking for 20 ms of work."""
+wrk's, of GET / at 32 connections, while 4 connections keep asking for 20 ms of work; and, to hold
+against, beside one process of the kernel's idle class that computes, with no threaded work at all."""
 
+import contextlib
 import dataclasses
 import http.client
+import os
 import statistics
+import subprocess
+import sys
 import threading
 import time
 
@@ -30,7 +35,13 @@ class Threads:
     one_ms: float  # of a request that computes
     two_ms: float  # until both of two are answered
     quiet: tuple  # p50 and p99 of GET /, in ms
+    beside_idle: tuple  # the same beside a process of the idle class that computes
     hammered: tuple  # the same while others compute
+
+    @property
+    def hammered_ratio(self):
+        """The p99 beside threaded work, as a multiple of what the machine's scheduler does by itself."""
+        return self.hammered[1] / self.beside_idle[1]
 
 
 def _ask(port, path):
@@ -63,6 +74,34 @@ def _latency(port, seconds, cores):
     return report["p50_us"] / 1000, report["p99_us"] / 1000
 
 
+def _be_idle(cores):
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    os.sched_setaffinity(0, cores)
+
+
+@contextlib.contextmanager
+def _idle_process(cores):
+    """A process that computes, and gets what nobody else wants of these cores."""
+    program = "print(flush=True)\nwhile True: pass"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: _be_idle(cores),
+    )
+    try:
+        process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _latency_beside_idle(port, seconds, cores, server_cores):
+    with _idle_process(server_cores):
+        return _latency(port, seconds, cores)
+
+
 def _latency_while_hammered(port, seconds, cores):
     over = threading.Event()
     hammers = [threading.Thread(target=_hammer, args=(port, "/work", over)) for _ in range(HAMMERS)]
@@ -86,16 +125,18 @@ def measure(binary, cores, options):
     server = servers.perigee("perigee-threads", binary, app="threads")
     server_cores = set(cores[:2])
     client_cores = {cores[-1]} if len(cores) > 2 else server_cores
-    rounds = {name: [] for name in ("plain", "threaded", "call", "one", "two", "quiet", "hammered")}
+    rounds = {field.name: [] for field in dataclasses.fields(Threads)}
     for _ in range(options.rounds):
         with servers.Running(server, server_cores) as running:
             port, seconds = running.port, options.seconds
-            rounds["plain"].append(_cpu_us(running, _ROOT, options, client_cores))
-            rounds["threaded"].append(_cpu_us(running, _THREADED, options, client_cores))
-            rounds["call"].append(_cpu_us(running, _CALL, options, client_cores))
-            rounds["one"].append(_together_ms(port, "/work-10", 1))
-            rounds["two"].append(_together_ms(port, "/work-10", 2))
+            rounds["plain_us"].append(_cpu_us(running, _ROOT, options, client_cores))
+            rounds["threaded_us"].append(_cpu_us(running, _THREADED, options, client_cores))
+            rounds["call_us"].append(_cpu_us(running, _CALL, options, client_cores))
+            rounds["one_ms"].append(_together_ms(port, "/work-10", 1))
+            rounds["two_ms"].append(_together_ms(port, "/work-10", 2))
             rounds["quiet"].append(_latency(port, seconds, client_cores))
+            beside = (port, seconds, client_cores, server_cores)
+            rounds["beside_idle"].append(_latency_beside_idle(*beside))
             rounds["hammered"].append(_latency_while_hammered(port, seconds, client_cores))
     middle = {
         name: tuple(statistics.median(column) for column in zip(*taken))
@@ -103,4 +144,4 @@ def measure(binary, cores, options):
         else statistics.median(taken)
         for name, taken in rounds.items()
     }
-    return Threads(*middle.values())
+    return Threads(**middle)

@@ -80,6 +80,7 @@ end
 local names = table.move(arg, 1, #arg, 1, {})
 if #names == 0 and real then
   names = {
+    "cancel",
     "compress",
     "crypto",
     "definitions",

@@ -702,6 +702,7 @@ def test_edits_under_load_fail_no_request_and_leave_no_memory(dev, app):
     times, more_failures, asked = edit_under_load(server, app, edits)
     assert failures + more_failures == []
     assert asked > edits
-    eventually(lambda: server.memory_kib() < before + 2048, f"not much more than {before} KiB")
+    # An edit that left its version behind would leave ten times as much.
+    eventually(lambda: server.memory_kib() < before + 6144, f"not much more than {before} KiB")
     median = sorted(times)[len(times) // 2]
     print(f"{edits} edits, median {median * 1000:.1f} ms, {asked} requests")

@@ -350,6 +350,64 @@ static void warn(void *context, const char *text)
     peri_log_warn("%s", text);
 }
 
+static const char *name_of(const struct peri_operation *operation)
+{
+    const char *name = operation->label != NULL ? operation->label : operation->path;
+    return name != NULL ? name : "";
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(name_of(*(const struct peri_operation *const *) a),
+                  name_of(*(const struct peri_operation *const *) b));
+}
+
+/* The operations by name; NULL: out of memory, or there are none. */
+static const struct peri_operation **sorted(const struct peri_app *app)
+{
+    const struct peri_operation **list = calloc(app->operation_count, sizeof(*list));
+    if (list == NULL)
+        return NULL;
+    for (size_t i = 0; i < app->operation_count; i++)
+        list[i] = &app->operations[i];
+    qsort(list, app->operation_count, sizeof(*list), compare_names);
+    return list;
+}
+
+/* The first one that only one list has; NULL: there is none. */
+static const struct peri_operation *find_odd(const struct peri_operation **a, size_t a_count,
+                                             const struct peri_operation **b, size_t b_count)
+{
+    for (size_t i = 0; i < a_count || i < b_count; i++) {
+        if (i == a_count)
+            return b[i];
+        if (i == b_count)
+            return a[i];
+        int order = compare_names(&a[i], &b[i]);
+        if (order != 0)
+            return order < 0 ? a[i] : b[i];
+    }
+    return NULL;
+}
+
+bool peri_app_agrees(const struct peri_app *first, const struct peri_app *other,
+                     struct peri_buf *error)
+{
+    const struct peri_operation **a = sorted(first);
+    const struct peri_operation **b = sorted(other);
+    const struct peri_operation *odd = find_odd(a, a != NULL ? first->operation_count : 0, b,
+                                                b != NULL ? other->operation_count : 0);
+    if (odd != NULL)
+        peri_buf_addf(error,
+                      "the app does not load the same way in every thread: only some have %s (%s); "
+                      "what it declares must not depend on chance, on time, or on files that come "
+                      "and go while it loads",
+                      name_of(odd), odd->source != NULL ? odd->source : "?");
+    free(a);
+    free(b);
+    return odd == NULL;
+}
+
 void peri_app_warn(const struct peri_app *app)
 {
     peri_app_each_shadowed(app, warn, NULL);

@@ -100,6 +100,11 @@ void peri_app_read(lua_State *L, struct peri_app *app, const struct peri_config 
 /* An app without operations. Returns 0 or UV_ENOMEM. */
 int peri_app_empty(struct peri_app *app, const struct peri_config *config);
 
+/* Whether two VMs have loaded the same operations, in whatever order. If not, says in `error` which
+ * one only one of them has. */
+bool peri_app_agrees(const struct peri_app *first, const struct peri_app *other,
+                     struct peri_buf *error);
+
 /* Calls `say` for each operation that no request reaches, with both places. */
 void peri_app_each_shadowed(const struct peri_app *app,
                             void (*say)(void *context, const char *text), void *context);

@@ -91,6 +91,8 @@ static int load_all(struct peri_generation *generation, const struct peri_config
         int rc = peri_vm_load(vm, config, error);
         if (rc != 0)
             return rc;
+        if (!peri_app_agrees(&generation->vms[0]->app, &vm->app, error))
+            return UV_EINVAL;
     }
     return open_workers(generation, config, texts, error);
 }

@@ -3,12 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 
 import pytest
 
-from server import is_sanitized
+from server import is_sanitized, run
 from wire import PATIENCE, eventually
 
 # Answers with its version; /wait answers once the file `gate` is there; /stream goes on for ever.
@@ -560,6 +561,37 @@ def test_an_app_that_writes_while_it_loads_reads_what_it_has_written(serve, tmp_
     server = serve(folder, "--loops", 1)
     missing = ["missing", "nil", "false"]
     assert server.json("/") == [*missing, "1", "2", "2", 3, 3, "4", "missing"]
+
+
+# Another route in each VM, and all others in an order that chance decides.
+BY_CHANCE = """
+local perigee = require("perigee")
+local app = perigee.app()
+local paths = {}
+for i = 1, 100 do
+  paths["/" .. i] = true
+end
+for path in pairs(paths) do
+  app:get(path, function() return path end)
+end
+%s
+return app
+"""
+
+
+def test_threads_that_declare_different_operations_are_a_mistake(serve, write_app):
+    different = BY_CHANCE % 'app:get("/only/" .. perigee.shared.incr("count"), function() end)'
+    folder = write_app(different)
+    result = run("run", folder, "--loops", 2, "--port", 0)
+    assert result.returncode == 1
+    assert re.search(r"only some have GET /only/[12] \(.*app\.lua:11\)", result.stderr)
+    (folder / "app.lua").write_text(BY_CHANCE % "")
+    server = serve(folder, "--loops", 4)
+    assert server.json("/77") == "/77"
+    (folder / "app.lua").write_text(different)
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("only some have GET /only/")
+    assert server.json("/77") == "/77"
 
 
 @pytest.mark.memory

@@ -4,7 +4,7 @@ those who do not compute notice of it.
 A round trip is the CPU time of a request to a threaded handler that does nothing, less that of the
 same handler on the loop. Two that compute are timed from the client, alone and together. Latency is
 wrk's, of GET / at 32 connections, while 4 connections keep asking for 20 ms of work; and, to hold
-against, beside one process of the kernel's idle class that computes, with no threaded work at all."""
+against, beside one process of the kernel's idle class that computes, without threaded work."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ class Threads:
 
     @property
     def hammered_ratio(self):
-        """The p99 beside threaded work, as a multiple of what the machine's scheduler does by itself."""
+        """The p99 beside threaded work, as a multiple of what the scheduler does by itself."""
         return self.hammered[1] / self.beside_idle[1]
 
 

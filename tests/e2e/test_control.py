@@ -344,7 +344,7 @@ def test_a_cancelled_request_is_answered_and_cleans_up(requests, runtime, target
     assert again.returncode == 1 and "nothing that runs has the id" in again.stderr
 
 
-def test_the_answer_to_a_cancelled_request_passes_middleware_and_on_error(serve, runtime, write_app):
+def test_the_answer_to_a_cancelled_request_passes_the_app(serve, runtime, write_app):
     folder = write_app("""
         local perigee = require("perigee")
         local app = perigee.app({ title = "Cancelled" })

@@ -90,7 +90,9 @@ local limited = perigee.threaded(function()
 end)
 local function who()
   local list = {}
-  for name, value in pairs(task.locals) do list[#list + 1] = tostring(name) .. "=" .. tostring(value) end
+  for name, value in pairs(task.locals) do
+    list[#list + 1] = tostring(name) .. "=" .. tostring(value)
+  end
   table.sort(list)
   return table.concat(list, " ")
 end

@@ -120,7 +120,7 @@ app:get("/error/tostring", function()
   }))
 end)
 
-app:get("/error/overflow", function()
+app:get("/error/overflow", { timeout_ms = 600000 }, function()
   local function again()
     return 1 + again()
   end

@@ -84,7 +84,7 @@ static int co_reset(lua_State *L, lua_State *co)
     struct peri_tasks *tasks = &peri_vm_of(L)->tasks;
     tasks->unyieldable++;
     void *watched = peri_slice_enter(co);
-    int status = lua_resetthread(co);
+    int status = peri_slice_reset(co);
     peri_slice_leave(co, watched);
     tasks->unyieldable--;
     return status;

@@ -87,19 +87,50 @@ bool peri_finalizer_must_stop(struct peri_finalizers *all)
  * ---------------------------------------------------------------------------------------
  */
 
-/* Runs the coroutine, with the function and the object on its stack. */
-static int run(lua_State *L, lua_State *co, struct peri_tasks *tasks)
+/* Runs the function and its argument that are on the stack of the coroutine. Leaves its error or
+ * its only result on `L`; returns whether it failed. */
+static bool call(lua_State *L, lua_State *co)
 {
     int results = 0;
+    int status = lua_resume(co, L, 1, &results);
+    bool failed = status != LUA_OK && status != LUA_YIELD;
+    if (failed || results == 1)
+        lua_xmove(co, L, 1);
+    else
+        lua_pushnil(L);
+    peri_slice_reset(co);
+    lua_settop(co, 0);
+    return failed;
+}
+
+static int describe(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* Turns the error on top of `L` into a text, on the time of the same finalizer. */
+static void to_text(lua_State *L, lua_State *co)
+{
+    lua_pushcfunction(co, describe);
+    lua_xmove(L, co, 1);
+    if (call(L, co)) {
+        lua_pop(L, 1);
+        lua_pushliteral(L, "its error has no text");
+    }
+}
+
+/* Runs the coroutine, with the function and the object on its stack. Returns whether it failed;
+ * then the error's text is on top of `L`. */
+static bool run(lua_State *L, lua_State *co, struct peri_tasks *tasks)
+{
     tasks->unyieldable++;
     void *watched = peri_slice_enter(co);
     if (tasks->finalizers.brief)
         peri_slice_look_soon(co);
-    int status = lua_resume(co, L, 1, &results);
-    bool failed = status != LUA_OK && status != LUA_YIELD;
+    bool failed = call(L, co);
     if (failed)
-        lua_xmove(co, L, 1);
-    lua_resetthread(co);
+        to_text(L, co);
     peri_slice_leave(co, watched);
     tasks->unyieldable--;
     return failed;
@@ -130,7 +161,7 @@ static int finalize(lua_State *L)
     charge(L, all, account);
     all->state = outer;
     if (failed && !cut_short)
-        peri_log_error("a __gc function failed: %s", luaL_tolstring(L, -1, NULL));
+        peri_log_error("a __gc function failed: %s", lua_tostring(L, -1));
     return 0;
 }
 

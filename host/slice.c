@@ -83,6 +83,28 @@ void peri_slice_overran(void *runner)
     peri_slice_over = true;
 }
 
+/* An error raised in a hook leaves hooks off until it is caught, and in a dead coroutine nobody has
+ * caught it: nothing would end its `<close>` variables. Lua has no function for that. All of 5.4
+ * keeps it here, behind the header of the collector. */
+static void allow_hooks(lua_State *co)
+{
+    struct {
+        void *next;
+        unsigned char type;
+        unsigned char marked;
+        unsigned char status;
+        unsigned char allows_hooks;
+    } *state = (void *) co;
+    _Static_assert(LUA_VERSION_NUM == 504, "look at struct lua_State");
+    state->allows_hooks = 1;
+}
+
+int peri_slice_reset(lua_State *co)
+{
+    allow_hooks(co);
+    return lua_resetthread(co);
+}
+
 void peri_slice_look_soon(lua_State *co)
 {
     arm(co, LOOK_AGAIN);

@@ -64,6 +64,10 @@ static inline void peri_slice_leave(lua_State *co, void *outer)
         peri_slice_disarm();
 }
 
+/* lua_resetthread() behind peri_slice_begin() or peri_slice_enter(): runs the `<close>` variables
+ * of a coroutine, which can be interrupted also where an error of ours has ended it. */
+int peri_slice_reset(lua_State *co);
+
 /* Behind peri_slice_enter(), for finalizer.c: has the hook look at the coroutine in some ten
  * thousand instructions, whatever the clock says. */
 void peri_slice_look_soon(lua_State *co);

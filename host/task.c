@@ -238,7 +238,7 @@ static void reset(struct peri_task *task)
     task->told = 1; /* by its error */
     task->overstayed = LAST_SLICES;
     void *watched = peri_slice_begin(task);
-    lua_resetthread(task->L);
+    peri_slice_reset(task->L);
     peri_slice_end(task, watched);
     tasks->unyieldable--;
     tasks->current = outer;

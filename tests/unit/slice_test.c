@@ -298,6 +298,10 @@ static void the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left(
     "end) "                                                                                        \
     "coroutine.resume(co) assert(coroutine.close(co))"
 
+#define DEAD_COROUTINE                                                                             \
+    "local co = coroutine.create(function() local c <close> = closing(spin) spin() end) "          \
+    "coroutine.resume(co) coroutine.close(co) spin()"
+
 #define ENDLESS "local endless = '.-.-.-.-b' "
 
 static const char *const traps[] = {
@@ -338,6 +342,8 @@ static const char *const traps[] = {
     ENDLESS "local c <close> = closing(function() ('a'):rep(30000):find(endless) end) spin()",
     "local c <close> = closing(spin) spin()",
     "local c <close> = closing(spin) sleep(1000000)",
+    "coroutine.wrap(function() local c <close> = closing(spin) spin() end)()",
+    DEAD_COROUTINE,
     CLOSING_COROUTINE,
 };
 
@@ -369,6 +375,8 @@ static void a_finalizer_has_one_slice(void **state)
     (void) state;
     does("setmetatable({}, {__gc = spin})\n"
          "setmetatable({}, {__gc = function() while true do pcall(spin) end end})\n"
+         "setmetatable({}, {__gc = function() local c <close> = closing(spin) spin() end})\n"
+         "setmetatable({}, {__gc = function() error(setmetatable({}, {__tostring = spin})) end})\n"
          "setmetatable({}, {__gc = function() log('collected') end})\n"
          "setmetatable({}, {__gc = function() error('broken') end})\n"
          "collectgarbage() collectgarbage() log('on')",

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #define MAX_DATA (64 << 20)  /* bytes of a file that is kept for all; others read longer ones */
 #define MAX_SHOWN (16 << 20) /* bytes of a file with source text */
 #define MAX_WRITTEN 64       /* files; after that all data comes from the disk */
+#define BUCKETS 4096         /* of texts: apps may have thousands of data files */
 
 /* Which file it was, under whatever name. */
 struct identity {
@@ -49,7 +51,7 @@ struct search {
  * else here. */
 struct peri_texts {
     pthread_mutex_t mutex;
-    struct text *first;
+    struct text *buckets[BUCKETS]; /* by name */
     struct search *searches;
     struct identity written[MAX_WRITTEN];
     size_t written_count;
@@ -83,10 +85,12 @@ void peri_texts_free(struct peri_texts *texts)
 {
     if (texts == NULL)
         return;
-    while (texts->first != NULL) {
-        struct text *text = texts->first;
-        texts->first = text->next;
-        text_free(text);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (texts->buckets[i] != NULL) {
+            struct text *text = texts->buckets[i];
+            texts->buckets[i] = text->next;
+            text_free(text);
+        }
     }
     while (texts->searches != NULL) {
         struct search *search = texts->searches;
@@ -143,14 +147,28 @@ static struct text *read_text(const char *name, bool regular)
     return text;
 }
 
+static struct text **bucket_of(struct peri_texts *texts, const char *name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (const char *at = name; *at != '\0'; at++)
+        hash = (hash ^ (unsigned char) *at) * 16777619u;
+    return &texts->buckets[hash % BUCKETS];
+}
+
+static bool is_still_missing(const struct text *text)
+{
+    struct stat info;
+    return stat(text->name, &info) != 0 && errno == text->error;
+}
+
 /* What was missing when this VM asked before may have come since: it may wait for that. For the
  * others it is as the first one has last seen it. */
 static const struct text *find(struct peri_texts *texts, const void *asker, const char *name)
 {
-    struct text *text = texts->first;
+    struct text *text = *bucket_of(texts, name);
     while (text != NULL && (text->forgotten || strcmp(text->name, name) != 0))
         text = text->next;
-    if (text == NULL || text->error == 0 || text->asker != asker)
+    if (text == NULL || text->error == 0 || text->asker != asker || is_still_missing(text))
         return text;
     text->forgotten = true;
     return NULL;
@@ -164,8 +182,9 @@ static const struct text *add(struct peri_texts *texts, const void *asker, const
     if (text == NULL)
         return NULL;
     text->asker = asker;
-    text->next = texts->first;
-    texts->first = text;
+    struct text **bucket = bucket_of(texts, name);
+    text->next = *bucket;
+    *bucket = text;
     return text;
 }
 
@@ -304,8 +323,10 @@ int peri_texts_open(struct peri_texts *texts, const void *asker, const char *nam
 /* What was missing may be there now. */
 static void forget_missing(struct peri_texts *texts)
 {
-    for (struct text *text = texts->first; text != NULL; text = text->next)
-        text->forgotten = text->forgotten || text->error != 0;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct text *text = texts->buckets[i]; text != NULL; text = text->next)
+            text->forgotten = text->forgotten || text->error != 0;
+    }
     for (struct search *search = texts->searches; search != NULL; search = search->next)
         search->forgotten = search->forgotten || search->file == NULL;
 }

@@ -563,6 +563,36 @@ def test_an_app_that_writes_while_it_loads_reads_what_it_has_written(serve, tmp_
     assert server.json("/") == [*missing, "1", "2", "2", 3, 3, "4", "missing"]
 
 
+# More files than texts.c has buckets, and none of them twice.
+COLLECTOR = """
+local perigee = require("perigee")
+local folder = "%s/data/"
+local app = perigee.app()
+local sum, missing = 0, 0
+for i = 1, 5000 do
+  local file <close> = assert(io.open(folder .. i))
+  sum = sum + file:read("n")
+  missing = missing + (io.open(folder .. i .. "-") and 0 or 1)
+end
+perigee.shared.incr("sum", sum)
+app:get("/", function()
+  return { sum = sum, missing = missing, all = perigee.shared.get("sum") }
+end)
+return app
+"""
+
+
+def test_an_app_may_read_thousands_of_files(serve, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for i in range(1, 5001):
+        (data / str(i)).write_text(str(i))
+    (tmp_path / "app.lua").write_text(COLLECTOR % tmp_path)
+    server = serve(tmp_path, "--loops", 2)
+    total = 5000 * 5001 // 2
+    assert server.json("/") == {"sum": total, "missing": 5000, "all": 2 * total}
+
+
 # Another route in each VM, and all others in an order that chance decides.
 BY_CHANCE = """
 local perigee = require("perigee")

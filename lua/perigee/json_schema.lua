@@ -63,7 +63,7 @@ for byte = string.byte("a"), string.byte("z") do
   UPPER[string.char(byte)] = string.char(byte):upper()
 end
 
-local titles = {} -- the same few names again and again
+local titles, trimmed = {}, {} -- the same few names again and again
 
 --- "item_id" -> "Item Id", as Python's str.title() has it.
 ---@param name string
@@ -73,6 +73,16 @@ function M.title(name)
   if not title then
     title = name:lower():gsub("%f[%a\128-\255]%l", UPPER):gsub("_", " ")
     titles[name] = title
+  end
+  return title
+end
+
+-- That of a field: without what is blank around it.
+local function field_title(name)
+  local title = trimmed[name]
+  if not title then
+    title = M.title(name):match("^%s*(.-)%s*$")
+    trimmed[name] = title
   end
   return title
 end
@@ -348,7 +358,7 @@ function writers.object(generator, node, mode)
   local function add(field, name, is_required)
     local described = generator:schema(field.type, mode)
     if not described.title and has_own_title(field.type) then
-      described.title = M.title(name):match("^%s*(.-)%s*$")
+      described.title = field_title(name)
     end
     if not properties[name] then
       names[#names + 1] = name

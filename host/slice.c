@@ -245,6 +245,11 @@ static void spare(void)
     spared_since = peri_watchdog.ticks;
 }
 
+void peri_slice_spare_no_more(void)
+{
+    spared = false;
+}
+
 bool peri_slice_is_spared(void)
 {
     return spared && peri_watchdog.ticks - spared_since < SPARED_TICKS;

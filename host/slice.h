@@ -84,6 +84,10 @@ bool peri_slice_must_yield(lua_State *L);
 /* Whether what runs cleans up behind an error that was raised where it computed. C functions that
  * come to their end let it go on. */
 bool peri_slice_is_spared(void);
+
+/* Called where a cancelled scope has been left: nothing cleans up behind it any more. */
+void peri_slice_spare_no_more(void);
+
 int peri_slice_yield(lua_State *L, lua_KContext context, lua_KFunction continuation);
 
 /* Forgets the places that were logged. */

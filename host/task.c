@@ -702,6 +702,7 @@ void peri_task_leave(struct peri_scope *scope)
             end_grace(task);
             task->told = task->overstayed = task->ends = 0;
             task->killed = false; /* that was the end of the scope, not of what is around it */
+            peri_slice_spare_no_more();
         }
     }
     scope->task = NULL;

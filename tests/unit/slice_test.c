@@ -370,6 +370,16 @@ static void what_computes_is_told_once_and_may_clean_up(void **state)
          "false 1000000 closed");
 }
 
+static void what_follows_a_timeout_cleans_up_nothing(void **state)
+{
+    (void) state;
+    struct run other;
+    start_with(&other, "while not after do coroutine.yield() end log('other')", true);
+    does("pcall(require('perigee.task').timeout, 0, spin) after = true\n"
+         "log(#late(string.rep, 'abc', 200000, ','))",
+         "other returned 799999");
+}
+
 static void a_finalizer_has_one_slice(void **state)
 {
     (void) state;
@@ -483,6 +493,7 @@ int main(void)
         test(the_hook_of_a_debugger_hears_of_lines_where_the_task_cannot_be_left),
         test(the_deadline_ends_whatever_computes),
         test(what_computes_is_told_once_and_may_clean_up),
+        test(what_follows_a_timeout_cleans_up_nothing),
         test(a_finalizer_has_one_slice),
         test(a_flood_of_finalizers_has_its_time_and_no_more),
         test(more_spinning_finalizers_than_there_are_accounts_share_one),

@@ -4,6 +4,8 @@
 
 #include <strings.h>
 
+#define MAX_EXPONENT 100000000000000000 /* this and larger ones are refused */
+
 /* Where the digits of other scripts start, each at a zero (Unicode 16, general category Nd). */
 static const uint32_t zeros[] = {
     0x660,   0x6F0,   0x7C0,   0x966,   0x9E6,   0xA66,   0xAE6,   0xB66,   0xBE6,   0xC66,
@@ -57,22 +59,33 @@ static bool is_nan(struct peri_text text)
     return is_word(text, "nan") || is_word(text, "snan");
 }
 
+/* As Python has it, underscores mean nothing, wherever they stand. */
+static const char *skip_underscores(const char *at, const char *end)
+{
+    while (at < end && *at == '_')
+        at++;
+    return at;
+}
+
 /* e[+-]digits up to the end of the text. */
 static bool read_exponent(const char *at, const char *end, int64_t *out)
 {
+    at = skip_underscores(at, end);
     bool negative = at < end && *at == '-';
     if (at < end && (*at == '-' || *at == '+'))
         at++;
-    if (at == end || end - at > 17)
-        return false;
+    bool any = false;
     int64_t value = 0;
     for (; at < end; at++) {
-        if (!is_digit(*at))
+        if (*at == '_')
+            continue;
+        if (!is_digit(*at) || value >= MAX_EXPONENT / 10)
             return false;
         value = value * 10 + (*at - '0');
+        any = true;
     }
     *out = negative ? -value : value;
-    return true;
+    return any;
 }
 
 bool peri_decimal_read(struct peri_text text, char *room, struct peri_decimal *out)
@@ -81,8 +94,8 @@ bool peri_decimal_read(struct peri_text text, char *room, struct peri_decimal *o
     *out = (struct peri_decimal){0};
     if (text.len == 0)
         return false;
-    const char *at = text.data;
     const char *end = text.data + text.len;
+    const char *at = skip_underscores(text.data, end);
     if (at < end && (*at == '-' || *at == '+'))
         out->negative = *at++ == '-';
     struct peri_text rest = {at, (uint32_t) (end - at)};

@@ -249,15 +249,16 @@ static void decimals_keep_every_digit(void **state)
 {
     (void) state;
     static const char *const examples[][2] = {
-        {"1.50", "1.50"},    {" 1_0 ", "10"},
-        {".5", "0.5"},       {"5.", "5"},
-        {"-0", "-0"},        {"1e5", "1E+5"},
-        {"1E-10", "1E-10"},  {"0.000001", "0.000001"},
-        {"1e-7", "1E-7"},    {"0E+3", "0E+3"},
-        {"123e-2", "1.23"},  {"1.5e400", "1.5E+400"},
-        {"inf", "Infinity"}, {"-Infinity", "-Infinity"},
-        {"nan", "NaN"},      {"-NaN12", "-NaN"},
-        {"sNaN7", "NaN"},
+        {"1.50", "1.50"},     {" 1_0 ", "10"},
+        {".5", "0.5"},        {"5.", "5"},
+        {"-0", "-0"},         {"1e5", "1E+5"},
+        {"1E-10", "1E-10"},   {"0.000001", "0.000001"},
+        {"1e-7", "1E-7"},     {"0E+3", "0E+3"},
+        {"123e-2", "1.23"},   {"1.5e400", "1.5E+400"},
+        {"inf", "Infinity"},  {"-Infinity", "-Infinity"},
+        {"nan", "NaN"},       {"-NaN12", "-NaN"},
+        {"sNaN7", "NaN"},     {"_-_1__.5_e_-_2_", "-0.015"},
+        {"_inf", "Infinity"}, {"1e0000000000000000000003", "1E+3"},
     };
     struct peri_buf out = {0};
     for (size_t i = 0; i < COUNT(examples); i++) {
@@ -269,7 +270,9 @@ static void decimals_keep_every_digit(void **state)
         expect(examples[i][0], examples[i][1], out.data, out.len);
     }
     peri_buf_deinit(&out);
-    static const char *const bad[] = {"", ".", "--1", "1e", "1.2.3", "x", "1 2", "nan1x", "inf1"};
+    static const char *const bad[] = {
+        "",      ".",    "--1", "1e",  "1.2.3", "x",    "1 2",
+        "nan1x", "inf1", "_",   "1e_", "1e_-_", "-_-1", "1e100000000000000000"};
     for (size_t i = 0; i < COUNT(bad); i++) {
         char room[64];
         struct peri_decimal decimal;

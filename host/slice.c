@@ -29,11 +29,11 @@ struct peri_place {
 
 _Thread_local lua_State *volatile peri_slice_hooked;
 
-/* Whether what runs is what an error that was raised here ran into: it has LOOK_AGAIN instructions,
- * however many ticks come meanwhile, and only C functions that take long are ended by a tick. */
-static _Thread_local volatile bool spared;
-static _Thread_local unsigned spared_slice; /* the slice in which it was first, */
-static _Thread_local unsigned spared_since; /* and the ticks then */
+/* In the slice in which an error ends a task for good, whatever that error runs into has LOOK_AGAIN
+ * instructions, however many ticks come meanwhile; only C functions that take long are ended by a
+ * tick. */
+static _Thread_local volatile unsigned spared_slice;
+static _Thread_local unsigned spared_since; /* the ticks when it was first */
 _Thread_local volatile bool peri_slice_over;
 
 /* The hook that was there before: of a debugger, or of whoever counts lines. While ours is set it
@@ -63,10 +63,14 @@ void peri_slice_disarm(void)
 {
     lua_State *L = peri_slice_hooked;
     peri_slice_hooked = NULL;
-    spared = false;
     peri_slice_over = false;
     if (lua_gethook(L) == on_count)
         lua_sethook(L, theirs.hook, theirs.mask, theirs.count);
+}
+
+static bool is_spared(void)
+{
+    return spared_slice == peri_watchdog.slices;
 }
 
 /* In a signal handler. Setting a hook marks every frame of the stack: where there are many
@@ -75,9 +79,9 @@ void peri_slice_disarm(void)
 void peri_slice_overran(void *runner)
 {
     lua_State *L = runner;
-    int count = spared && peri_slice_hooked == L ? LOOK_AGAIN : 1;
+    int count = is_spared() ? LOOK_AGAIN : 1;
     bool armed =
-        peri_slice_hooked == L && lua_gethook(L) == on_count && lua_gethookcount(L) == count;
+        peri_slice_hooked == L && lua_gethook(L) == on_count && lua_gethookcount(L) <= count;
     if (!armed || peri_watchdog.ticks % SURE_TICKS == 0)
         arm(L, count);
     peri_slice_over = true;
@@ -236,23 +240,24 @@ static bool is_caught_each_time(const struct peri_task *task)
     return task->ends >= MANY_ENDS && task->ends % 2 == 0;
 }
 
-static void spare(void)
+void peri_slice_spare(lua_State *L)
 {
-    spared = true;
-    if (spared_slice == peri_watchdog.slices)
-        return;
-    spared_slice = peri_watchdog.slices;
-    spared_since = peri_watchdog.ticks;
+    if (!is_spared()) {
+        spared_slice = peri_watchdog.slices;
+        spared_since = peri_watchdog.ticks;
+    }
+    if (peri_slice_hooked == L)
+        arm(L, LOOK_AGAIN);
 }
 
 void peri_slice_spare_no_more(void)
 {
-    spared = false;
+    spared_slice = peri_watchdog.slices - 1;
 }
 
 bool peri_slice_is_spared(void)
 {
-    return spared && peri_watchdog.ticks - spared_since < SPARED_TICKS;
+    return is_spared() && peri_watchdog.ticks - spared_since < SPARED_TICKS;
 }
 
 /* The slice of the running coroutine is over, at `frame` or in a C function called there. Returns
@@ -277,11 +282,11 @@ static bool end_slice(lua_State *L, lua_Debug *frame, bool in_c)
     if (peri_task_must_end(L, task)) {
         peri_protect_mute(L, 0);
         task->ends += task->killed; /* wraps: then it is spared for some time again */
-        /* For what the error runs into; the slice's end takes it back. */
-        arm(L, caught ? 1 : LOOK_AGAIN);
+        arm(L, 1);                  /* the slice's end takes it back */
         if (!caught)
-            spare();
-        peri_task_raise_cancelled(L, task);
+            peri_slice_spare(L);
+        peri_task_push_cancelled(L, task);
+        lua_error(L);
     }
     note(L, task, frame);
     if (!lua_isyieldable(L) || tasks->unyieldable > 0) {

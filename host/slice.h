@@ -81,6 +81,10 @@ static inline bool peri_slice_is_over(lua_State *L)
 }
 bool peri_slice_must_yield(lua_State *L);
 
+/* An error is about to be raised that ends the running task for good: what cleans up behind it has
+ * some ten thousand instructions until it is ended, too. */
+void peri_slice_spare(lua_State *L);
+
 /* Whether what runs cleans up behind an error that was raised where it computed. C functions that
  * come to their end let it go on. */
 bool peri_slice_is_spared(void);

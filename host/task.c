@@ -820,7 +820,7 @@ static int cancelled_tostring(lua_State *L)
     return 1;
 }
 
-int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
+void peri_task_push_cancelled(lua_State *L, struct peri_task *task)
 {
     if (task->told < MAX_TOLD)
         task->told++;
@@ -834,6 +834,13 @@ int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
     lua_pushstring(L, reason != NULL ? reason : "the wait was interrupted");
     lua_setfield(L, -2, "reason");
     luaL_setmetatable(L, CANCELLED_TYPE);
+}
+
+int peri_task_raise_cancelled(lua_State *L, struct peri_task *task)
+{
+    peri_task_push_cancelled(L, task);
+    if (task->killed)
+        peri_slice_spare(L);
     return lua_error(L);
 }
 

@@ -267,6 +267,9 @@ void peri_op_done(struct peri_op *op);
 /* Raises the `cancelled` error of a task. */
 int peri_task_raise_cancelled(lua_State *L, struct peri_task *task);
 
+/* The same error on top of the stack, for who raises it in a way of their own. */
+void peri_task_push_cancelled(lua_State *L, struct peri_task *task);
+
 /* Whether the error at `index` is the `cancelled` error. */
 bool peri_is_cancelled(lua_State *L, int index);
 

@@ -89,9 +89,10 @@ def test_what_ended_uses_no_more_of_the_processor(spin):
     eventually(rests, "a process that uses no processor")
 
 
-def test_what_cleans_up_slowly_is_not_ended_by_the_clock(spin):
-    assert spin.get("/spin/close-of-megabytes").status == 504
-    eventually(lambda: spin.get("/ended/megabytes").body == b"67108864", "it ran to its end")
+@pytest.mark.parametrize("what", ["calls", "waits", "coroutines"])
+def test_what_cleans_up_slowly_is_not_ended_by_the_clock(spin, what):
+    assert spin.get(f"/spin/megabytes-behind-{what}").status == 504
+    eventually(lambda: spin.get(f"/ended/{what}").body == b"67108864", "it ran to its end")
 
 
 def test_a_loop_is_not_held_for_long_where_lua_cannot_be_left(spin):

@@ -16,6 +16,16 @@ local function with(name)
   end
 end
 
+-- Takes longer than a slice, in one instruction, and then notes how much it was.
+local function slow_cleanup(name)
+  return setmetatable({}, {
+    __close = function()
+      local text = ("x"):rep(1 << 26)
+      seen[name] = #text
+    end,
+  })
+end
+
 local ways = {
   plain = spin,
   pcall = function()
@@ -95,15 +105,22 @@ local ways = {
     local _ <close> = with("__close")()
     perigee.sleep(100000)
   end,
-  ["close-of-megabytes"] = function()
-    local _ <close> = setmetatable({}, {
-      __close = function()
-        local text = ("x"):rep(1 << 26) -- longer than a slice, in one instruction
-        seen.megabytes = #text
-      end,
-    })
+  ["megabytes-behind-calls"] = function()
+    local _ <close> = slow_cleanup("calls")
     while true do
       pcall(spin)
+    end
+  end,
+  ["megabytes-behind-waits"] = function()
+    local _ <close> = slow_cleanup("waits")
+    while true do
+      pcall(perigee.sleep, 100000)
+    end
+  end,
+  ["megabytes-behind-coroutines"] = function()
+    local _ <close> = slow_cleanup("coroutines")
+    while true do
+      coroutine.wrap(spin)()
     end
   end,
   ["swallowed-waits"] = function()

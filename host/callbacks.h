@@ -25,6 +25,11 @@ void peri_gsub_open(lua_State *L);
 void peri_rep_open(lua_State *L);
 void peri_concat_open(lua_State *L);
 
+/* Puts a function in the place of one of the library on top of the stack, which is its upvalue 1
+ * from then on; and calls that one, with all that is on the stack. */
+void peri_callbacks_replace(lua_State *L, const char *name, lua_CFunction function);
+int peri_callbacks_original(lua_State *L);
+
 /* --- For string.find and its family --- */
 
 /* Searches. Raises what is wrong with the pattern. PERI_FOUND_LATER: the slice is over, the search

@@ -17,11 +17,6 @@
 #define MANY 100       /* elements; fewer are joined in one go */
 #define LOOK_EVERY 256 /* elements */
 
-static int call_original(lua_State *L)
-{
-    return lua_tocfunction(L, lua_upvalueindex(1))(L);
-}
-
 static bool must_yield(lua_State *L)
 {
     return peri_slice_is_over(L) && !peri_slice_is_spared() && peri_slice_must_yield(L);
@@ -107,7 +102,7 @@ static int string_rep(lua_State *L)
     }
     if (count <= 0 || (count < SMALL_COUNT && unit < SMALL_UNIT) ||
         unit > (size_t) INT_MAX / (size_t) count) /* Lua's own limit */
-        return call_original(L);
+        return peri_callbacks_original(L);
     return begin_repeating(L, text_len, between_len, (size_t) count);
 }
 
@@ -168,7 +163,7 @@ static int go_on_joining(lua_State *L, int status, lua_KContext context)
     }
     if (concat->at <= concat->last) { /* no text: Lua's own says so */
         lua_settop(L, LAST);
-        return call_original(L);
+        return peri_callbacks_original(L);
     }
     luaL_pushresult(&concat->buffer);
     return 1;
@@ -221,10 +216,10 @@ static int join_few(lua_State *L, lua_Integer first, lua_Integer last)
 static int table_concat(lua_State *L)
 {
     if (lua_type(L, LIST) != LUA_TTABLE)
-        return call_original(L);
+        return peri_callbacks_original(L);
     if (lua_getmetatable(L, LIST)) {
         lua_pop(L, 1);
-        return call_original(L);
+        return peri_callbacks_original(L);
     }
     bool sound = lua_isnoneornil(L, SEPARATOR) || lua_isstring(L, SEPARATOR);
     lua_Integer first = integer_or(L, FIRST, 1, &sound);
@@ -232,28 +227,21 @@ static int table_concat(lua_State *L)
                                                 : integer_or(L, LAST, 0, &sound);
     lua_settop(L, LAST);
     if (!sound || last == LUA_MAXINTEGER)
-        return call_original(L);
+        return peri_callbacks_original(L);
     if (last >= first && (lua_Unsigned) last - (lua_Unsigned) first >= MANY)
         return begin_joining(L, first, last);
     if (join_few(L, first, last) != 0)
         return 1;
     lua_settop(L, LAST);
-    return call_original(L);
-}
-
-static void replace(lua_State *L, const char *name, lua_CFunction function)
-{
-    lua_getfield(L, -1, name);
-    lua_pushcclosure(L, function, 1);
-    lua_setfield(L, -2, name);
+    return peri_callbacks_original(L);
 }
 
 void peri_rep_open(lua_State *L)
 {
-    replace(L, "rep", string_rep);
+    peri_callbacks_replace(L, "rep", string_rep);
 }
 
 void peri_concat_open(lua_State *L)
 {
-    replace(L, "concat", table_concat);
+    peri_callbacks_replace(L, "concat", table_concat);
 }

@@ -302,6 +302,18 @@ void peri_gsub_open(lua_State *L)
     lua_setfield(L, -2, "gsub");
 }
 
+void peri_callbacks_replace(lua_State *L, const char *name, lua_CFunction function)
+{
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, -2, name);
+}
+
+int peri_callbacks_original(lua_State *L)
+{
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
 void peri_callbacks_open(lua_State *L)
 {
     lua_getglobal(L, LUA_TABLIBNAME);

@@ -67,11 +67,6 @@ static int begin(lua_State *L, struct shift values)
     return go_on(L, LUA_OK, (lua_KContext) shift);
 }
 
-static int call_original(lua_State *L)
-{
-    return lua_tocfunction(L, lua_upvalueindex(1))(L);
-}
-
 /* Also what is no table: that is an error, as a rule. */
 static bool is_short(lua_State *L)
 {
@@ -86,7 +81,7 @@ static bool is_short(lua_State *L)
 static int table_insert(lua_State *L)
 {
     if (lua_gettop(L) != VALUE || is_short(L))
-        return call_original(L);
+        return peri_callbacks_original(L);
     lua_Unsigned end = (lua_Unsigned) luaL_len(L, TABLE) + 1;
     lua_Integer position = luaL_checkinteger(L, POSITION);
     luaL_argcheck(L, (lua_Unsigned) position - 1 < end, POSITION, "position out of bounds");
@@ -101,11 +96,11 @@ static int table_insert(lua_State *L)
 static int table_remove(lua_State *L)
 {
     if (lua_gettop(L) < POSITION || is_short(L))
-        return call_original(L);
+        return peri_callbacks_original(L);
     lua_Integer size = luaL_len(L, TABLE);
     lua_Integer position = luaL_optinteger(L, POSITION, size);
     if (position != size && (lua_Unsigned) position - 1 > (lua_Unsigned) size)
-        return call_original(L); /* whose complaint differs between versions */
+        return peri_callbacks_original(L); /* whose complaint differs between versions */
     lua_settop(L, POSITION);
     lua_geti(L, TABLE, position);
     return begin(L, (struct shift){.kind = REMOVE,
@@ -126,7 +121,7 @@ static int table_move(lua_State *L)
     bool sound = lua_istable(L, TABLE) && lua_istable(L, target) && integers[0] && integers[1] &&
                  integers[2] && first <= last && (first > 0 || last < LUA_MAXINTEGER + first);
     if (!sound || last - first < SHORT || into > LUA_MAXINTEGER - (last - first))
-        return call_original(L);
+        return peri_callbacks_original(L);
     lua_settop(L, TARGET);
     struct shift shift = {.kind = MOVE,
                           .target = target,
@@ -143,16 +138,9 @@ static int table_move(lua_State *L)
     return begin(L, shift);
 }
 
-static void replace(lua_State *L, const char *name, lua_CFunction function)
-{
-    lua_getfield(L, -1, name);
-    lua_pushcclosure(L, function, 1);
-    lua_setfield(L, -2, name);
-}
-
 void peri_shift_open(lua_State *L)
 {
-    replace(L, "insert", table_insert);
-    replace(L, "remove", table_remove);
-    replace(L, "move", table_move);
+    peri_callbacks_replace(L, "insert", table_insert);
+    peri_callbacks_replace(L, "remove", table_remove);
+    peri_callbacks_replace(L, "move", table_move);
 }

@@ -1,6 +1,7 @@
 #include "texts.h"
 
 #include "buf.h"
+#include "hash.h"
 #include "vm.h"
 
 #include <errno.h>
@@ -149,10 +150,7 @@ static struct text *read_text(const char *name, bool regular)
 
 static struct text **bucket_of(struct peri_texts *texts, const char *name)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (const char *at = name; *at != '\0'; at++)
-        hash = (hash ^ (unsigned char) *at) * 16777619u;
-    return &texts->buckets[hash % BUCKETS];
+    return &texts->buckets[peri_keyed_hash(name, strlen(name)) % BUCKETS];
 }
 
 static bool is_still_missing(const struct text *text)

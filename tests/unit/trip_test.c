@@ -25,9 +25,9 @@ static void a_body_that_raises_says_so_and_nothing_else(void **state)
     does("log(pcall(call, 'raises')) log(call('echo', 'on'))", "false failed: the body broke on");
 }
 
-static void a_cancelled_caller_goes_on_at_once(void **state)
+/* Its caller is cancelled while a worker, whom nobody can interrupt, has it. */
+static void leave_blocked_trip(void)
 {
-    (void) state;
     struct run run;
     start(&run, "log(pcall(call, 'blocked'))");
     turn();
@@ -35,6 +35,12 @@ static void a_cancelled_caller_goes_on_at_once(void **state)
     peri_task_cancel(run.task, "not wanted");
     finish(&run);
     logged("false cancelled: not wanted");
+}
+
+static void a_cancelled_caller_goes_on_at_once(void **state)
+{
+    (void) state;
+    leave_blocked_trip();
     assert_int_equal(peri_workers_stats(world.workers).busy, 1); /* nobody can interrupt it */
     sem_post(&world.go_on);
     does("log(call('echo', 'next'))", "next"); /* a late answer is nobody's */
@@ -90,13 +96,7 @@ static void a_visit_runs_where_the_trip_came_from(void **state)
 static void a_vm_may_close_before_its_answers_come(void **state)
 {
     (void) state;
-    struct run run;
-    start(&run, "log(pcall(call, 'blocked'))");
-    turn();
-    wait_until_begun(1);
-    peri_task_cancel(run.task, "not wanted");
-    finish(&run);
-    logged("false cancelled: not wanted");
+    leave_blocked_trip();
     close_vm();
     sem_post(&world.go_on);
 }
